@@ -19,9 +19,7 @@ use crate::{
     mcp::{
         search::{SearchHit, SearchIndex},
         server,
-        surface::{
-            BuiltinAction, BuiltinTool, HistoryTool, Surface, builtin_tools, search_builtins,
-        },
+        surface::{BuiltinAction, BuiltinTool, HistoryTool, Surface, builtin_tools},
     },
     security::sanitize::escape_to_one_line,
 };
@@ -60,18 +58,14 @@ impl ToolsCommand {
     ) -> anyhow::Result<()> {
         let tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
         if let Some(words) = &self.search {
-            let found = search_tools(&tools, words, catalog)?;
+            let own = own_tools(&tools, Surface::Operations, has_history);
+            let found = search_tools(&tools, &own, words, catalog)?;
             return print_found(&found, self.format, out);
-        let mut tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
-        let own = own_tools(&tools, surface, has_history);
-        let mut own_hits = Vec::new();
-        if let Some(words) = &self.search {
-            own_hits = search_builtins(words, own.iter().copied());
-            tools = search_tools(&tools, words, !own_hits.is_empty())?;
         }
+        let own = own_tools(&tools, surface, has_history);
         if self.export_descriptions {
             return descriptions::write_descriptions(
-                tool_rows(&tools, &own_tools(&tools, surface, false), surface, catalog)
+                tool_rows(&tools, &own, surface, catalog)
                     .iter()
                     .map(|(tool, _)| &**tool),
                 out,
@@ -79,14 +73,6 @@ impl ToolsCommand {
         }
         match self.format {
             OutputFormat::Json => {
-                let tools = server::build_tools(surface, catalog.presentation(), tools.into_iter());
-                serde_json::to_writer(&mut *out, &tools)?;
-                writeln!(out)?;
-            }
-            OutputFormat::Table => print_table(&tool_rows(&tools, surface, catalog), out)?,
-            OutputFormat::Markdown => print_markdown(&tools, out)?,
-        match (self.format, &self.search) {
-            (OutputFormat::Json, None) => {
                 let presentation = catalog.presentation();
                 let mut tools = server::build_tools(surface, presentation, tools.into_iter());
                 if has_history {
@@ -95,24 +81,8 @@ impl ToolsCommand {
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
-            (OutputFormat::Json, Some(_)) => {
-                let tools: Vec<_> = search_rows(&own_hits, &tools)
-                    .into_iter()
-                    .map(server::build_tool)
-                    .collect();
-                serde_json::to_writer(&mut *out, &tools)?;
-                writeln!(out)?;
-            }
-            (OutputFormat::Table, None) => {
-                print_table(&tool_rows(&tools, &own, surface, catalog), out)?
-            }
-            (OutputFormat::Table, Some(_)) => {
-                print_search_table(&search_rows(&own_hits, &tools), out)?
-            }
-            (OutputFormat::Markdown, None) => print_markdown(&tools, out)?,
-            (OutputFormat::Markdown, Some(_)) => {
-                print_search_markdown(&search_rows(&own_hits, &tools), out)?
-            }
+            OutputFormat::Table => print_table(&tool_rows(&tools, &own, surface, catalog), out)?,
+            OutputFormat::Markdown => print_markdown(&tools, out)?,
         }
         Ok(())
     }
@@ -138,30 +108,20 @@ fn print_found(
 /// Returns the operations that match best, and the workflows that fit as well.
 fn search_tools<'a>(
     tools: &[&'a CatalogEntry],
+    own: &[&'static BuiltinTool],
     words: &str,
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<Cow<'a, CompiledOperation>>> {
-    let offers = |name: &str| tools.iter().any(|entry| entry.operation.name() == name);
-    let reaches = |effect| tools.iter().any(|entry| entry.operation.effect() == effect);
-    let builtin: Vec<_> = Surface::Operations.builtin_tools(reaches, offers).collect();
-    let index = SearchIndex::from_entries_and_tools(tools.iter().copied(), builtin.iter().copied());
+    let index = SearchIndex::from_entries_and_tools(tools.iter().copied(), own.iter().copied());
     let hits = index.search_all(words, |_| true);
     let operation = |hit: &SearchHit| {
         let mut tools = tools.iter().copied();
         let entry = tools.find(|entry| entry.operation.name() == hit.operation.name())?;
         Some(Cow::<CompiledOperation>::Borrowed(entry.compiled()))
-    has_own: bool,
-) -> anyhow::Result<Vec<&'a CatalogEntry>> {
-    let hits = SearchIndex::from_entries(tools.iter().copied()).search(words, MAX_SEARCH_HITS);
-    let entry = |hit: SearchHit| {
-        tools
-            .iter()
-            .copied()
-            .find(|entry| entry.operation.name() == hit.operation.name())
     };
     let tool = |hit: &SearchHit| {
-        let mut builtin = builtin.iter();
-        let tool = builtin.find(|tool| tool.operation.name() == hit.operation.name())?;
+        let mut own = own.iter();
+        let tool = own.find(|tool| tool.operation.name() == hit.operation.name())?;
         Some(Cow::<CompiledOperation>::Owned(
             tool.with_presentation(catalog.presentation()),
         ))
@@ -173,7 +133,6 @@ fn search_tools<'a>(
         .collect();
     anyhow::ensure!(
         !found.is_empty(),
-        has_own || !hits.is_empty(),
         "no available tool matches these search terms. Try a resource and an action, such as \"delete api \
          key\", or see all with `portkey-mcp tools`"
     );
@@ -184,17 +143,6 @@ fn print_search_table(
     tools: &[Cow<'_, CompiledOperation>],
     out: &mut impl Write,
 ) -> io::Result<()> {
-/// Returns what a search prints of each tool that it found.
-fn search_rows<'a>(
-    own: &'a [&'static BuiltinTool],
-    tools: &'a [&CatalogEntry],
-) -> Vec<&'a CompiledOperation> {
-    let own = own.iter().map(|tool| &tool.published);
-    own.chain(tools.iter().map(|entry| entry.compiled()))
-        .collect()
-}
-
-fn print_search_table(tools: &[&CompiledOperation], out: &mut impl Write) -> io::Result<()> {
     let widest = tools
         .iter()
         .map(|tool| tool.operation().name().len())
@@ -214,7 +162,6 @@ fn print_search_markdown(
     tools: &[Cow<'_, CompiledOperation>],
     out: &mut impl Write,
 ) -> io::Result<()> {
-fn print_search_markdown(tools: &[&CompiledOperation], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for tool in tools {
         let name = tool.operation().name();

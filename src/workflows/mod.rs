@@ -9,8 +9,8 @@
 
 mod chart;
 mod completion_metadata;
-mod diagnose_failures;
 mod detect_drift;
+mod diagnose_failures;
 mod export_snapshot;
 mod find_usages;
 mod list;
@@ -107,7 +107,9 @@ impl Eq for Workflow {}
 
 /// All workflows, sorted by name.
 pub static WORKFLOWS: &[Workflow] = &[
-    detect_drift::WORKFLOW, diagnose_failures::WORKFLOW, export_snapshot::WORKFLOW,
+    detect_drift::WORKFLOW,
+    diagnose_failures::WORKFLOW,
+    export_snapshot::WORKFLOW,
     find_usages::WORKFLOW,
     migrate_prompt::WORKFLOW,
     onboard_team::WORKFLOW,

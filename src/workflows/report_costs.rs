@@ -305,7 +305,6 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
 
 /// Returns the range that a call asks for.
 pub(super) fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
-fn requested_range(args: &JsonMap, steps: &Steps) -> Result<TimeRange, InputError> {
     let range = parse_range(args, steps)?;
     let at = match text(args, "from") {
         Some(_) => "from",

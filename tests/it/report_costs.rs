@@ -205,6 +205,8 @@ async fn chart_has_the_figures_of_the_report() {
     let both = json!({ "chart": "svg", "csv": true });
     let error = client.call("report-costs", both).await.unwrap_err();
     assert!(error.contains("excludes `csv`"), "{error}");
+}
+
 #[test]
 fn periods_of_no_length_and_of_centuries_are_refused_in_words() {
     for (args, words) in [

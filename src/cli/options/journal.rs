@@ -132,13 +132,15 @@ impl JournalOptions {
         self.with_place(JournalPlace::File { path, is_default })
     }
 
-    fn with_place(&self, place: JournalPlace) -> JournalSettings {
-    /// Returns true if a file is named, or one in the user's state folder is not ruled out.
+    /// Returns true if a file or a database is named, or a file in the user's state folder is not ruled
+    /// out.
     pub(super) const fn is_kept(&self, by_default: bool) -> bool {
-        !self.no_journal && (self.journal.is_some() || by_default)
+        let is_named =
+            self.journal.is_some() || self.journal_url.is_some() || self.journal_url_file.is_some();
+        !self.no_journal && (is_named || by_default)
     }
 
-    fn with_file(&self, file: PathBuf, is_default: bool) -> JournalSettings {
+    fn with_place(&self, place: JournalPlace) -> JournalSettings {
         JournalSettings {
             place,
             retention: Retention {

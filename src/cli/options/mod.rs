@@ -322,6 +322,8 @@ impl Options {
             false => self.journal.settings_or_default()?,
         };
         Ok(settings.map(|settings| settings.place))
+    }
+
     /// Returns true if a server with these options, on standard input and output, keeps a history of
     /// changes.
     pub(crate) const fn keeps_history(&self) -> bool {

@@ -18,7 +18,8 @@ use crate::{
     },
     mcp::{
         results::{Listing, PartRequest, ResultError},
-        search::SearchIndex, search::{SearchHit, SearchHits, SearchIndex}, surface::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin}, surface::{self, BuiltinAction, BuiltinTool, HistoryTool},
+        search::{SearchHit, SearchHits, SearchIndex},
+        surface::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin},
         tool_names::spell_in_value,
     },
     observability::request::RequestInfo,
@@ -335,8 +336,6 @@ impl Server {
         }
     }
 
-    /// Searches the operations and tools that the caller may see, the best first.
-    fn search_visible(&self, principal: &Principal, words: &str) -> SearchHits {
     /// Returns the built-in tools that a caller can call by name: workflows, plans and the history, and
     /// on the compact surface those that call operations.
     pub(super) fn offered_builtins<'a>(
@@ -344,7 +343,7 @@ impl Server {
         principal: &'a Principal,
     ) -> impl Iterator<Item = &'static BuiltinTool> + 'a {
         let catalog = self.dispatcher.catalog();
-        surface::builtin_tools()
+        builtin_tools()
             .iter()
             .filter(move |tool| match tool.action {
                 BuiltinAction::Workflow(workflow) => workflow.needs.iter().all(|name| {
@@ -365,12 +364,8 @@ impl Server {
             })
     }
 
-    /// Searches the operations that the caller may see, the best first.
-    fn search_visible<'a>(
-        &'a self,
-        principal: &'a Principal,
-        words: &str,
-    ) -> impl Iterator<Item = &'a CatalogEntry> {
+    /// Searches the operations and tools that the caller may see, the best first.
+    fn search_visible(&self, principal: &Principal, words: &str) -> SearchHits {
         let catalog = self.dispatcher.catalog();
         let index = self.index.get_or_init(|| {
             let entries = self.dispatcher.available_entries();
@@ -413,39 +408,6 @@ impl Server {
         if !tools.is_empty() {
             response.insert("tools".to_owned(), tools.into());
         } else if finds_no_operation {
-        let fits = |entry: &&CatalogEntry| {
-            effect.is_none_or(|one| entry.operation.effect().as_str() == one)
-        };
-        let near = self
-            .search_visible(principal, query)
-            .filter(fits)
-            .take(limit.unwrap_or(DEFAULT_SEARCH_LIMIT));
-        let operations: Vec<Value> = near.map(summarize_operation).collect();
-        // Those that search and call operations are known to whoever searches.
-        let own = self.offered_builtins(principal).filter(|tool| {
-            let is_task = matches!(
-                tool.action,
-                BuiltinAction::Workflow(_)
-                    | BuiltinAction::History(_)
-                    | BuiltinAction::PlanChanges
-                    | BuiltinAction::ApplyPlan
-            );
-            is_task && effect.is_none_or(|one| tool.operation.effect().as_str() == one)
-        });
-        let tools: Vec<Value> = surface::search_builtins(query, own)
-            .into_iter()
-            .map(|tool| {
-                json!({
-                    "tool": tool.operation.name(),
-                    "title": tool.published.title(),
-                    "required": tool.published.full_schema().get("required").unwrap_or(&json!([])),
-                })
-            })
-            .collect();
-        if !tools.is_empty() {
-            return json!({ "tools": tools, "operations": operations });
-        }
-        if operations.is_empty() {
             let note =
                 "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
             response.insert("note".to_owned(), note.into());

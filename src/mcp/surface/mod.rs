@@ -79,37 +79,3 @@ impl Surface {
             })
     }
 }
-
-/// Minimum length of a word of a query, and the number of letters that two words have to share.
-const MIN_WORD_CHARS: usize = 3;
-const MAX_STEM_CHARS: usize = 5;
-/// Maximum number of built-in tools that a search finds.
-const MAX_BUILTIN_HITS: usize = 3;
-
-/// Finds the built-in tools whose name, title or search terms have every word of a query.
-pub fn search_builtins(
-    query: &str,
-    offered: impl Iterator<Item = &'static BuiltinTool>,
-) -> Vec<&'static BuiltinTool> {
-    let words = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        words
-            .filter(|word| word.chars().count() >= MIN_WORD_CHARS)
-            .map(str::to_lowercase)
-            .collect()
-    };
-    let stem = |word: &str| word.chars().take(MAX_STEM_CHARS).collect::<String>();
-    let wanted = words(query);
-    let fits = |tool: &&BuiltinTool| {
-        let terms = tool.operation.search_terms().join(" ");
-        let texts = [tool.operation.name(), tool.published.title(), &terms];
-        let known: Vec<String> = texts.into_iter().flat_map(words).collect();
-        wanted
-            .iter()
-            .all(|word| known.iter().any(|known| stem(known) == stem(word)))
-    };
-    match wanted.is_empty() {
-        true => Vec::new(),
-        false => offered.filter(fits).take(MAX_BUILTIN_HITS).collect(),
-    }
-}
