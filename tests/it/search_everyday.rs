@@ -17,17 +17,7 @@ use serde::Deserialize;
 use crate::support::catalogs::default_catalog;
 
 /// Tools that tasks are written for and that may not be there yet. Their tasks are then passed over.
-const COMING_TOOLS: &[&str] = &[
-    "detect-drift",
-    "diagnose-failures",
-    "export-snapshot",
-    "migrate-virtual-keys",
-    "onboard-team",
-    "read-log-export",
-    "register-mcp-server",
-    "review-access",
-    "rotate-key-safely",
-];
+const COMING_TOOLS: &[&str] = &["read-log-export"];
 
 /// Number of results among which a task has to find its operation.
 const MAX_PLACES: usize = 5;

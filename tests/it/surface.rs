@@ -327,8 +327,8 @@ async fn denied_operations_are_denied_through_every_tool() {
             names,
             [
                 "describe-operation",
-                "diagnose-failures",
                 "detect-drift",
+                "diagnose-failures",
                 "export-snapshot",
                 "find-usages",
                 "read-operation",
