@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MAX_STEPS, Workflow, text};
+use super::{Listing, MAX_STEPS, Workflow, text};
 
 /// The names that requests carry by the convention of `portkey-admin-mcp`.
 const REQUIRED: [&str; 3] = ["client_id", "app", "env"];
@@ -19,7 +19,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     operation: get::<CompletionMetadata>("validate-completion-metadata", "/"),
     needs: &[],
     needs_of_call: |_| Vec::new(),
-    is_listed: false,
+    listing: Listing::Nowhere,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, _| async move { Ok(validate(&args)) }.boxed(),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Steps, Workflow, arguments, is_set,
+    Listing, Steps, Workflow, arguments, is_set,
     snapshot::{MAX_CALLS, SnapshotScope, compare, parse_yaml, plan_restore, take_snapshot},
 };
 use crate::pipeline::CallError;
@@ -32,7 +32,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

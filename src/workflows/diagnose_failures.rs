@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use self::episode::{Episode, Points, Threshold};
 use super::{
-    Steps, Workflow, arguments, partial_reads::PartialReads, report_costs::requested_range, text,
+    Listing, Steps, Workflow, arguments, partial_reads::PartialReads,
+    report_costs::requested_range, text,
 };
 use crate::pipeline::CallError;
 
@@ -64,7 +65,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "get-analytics-grouped-data",
     ],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

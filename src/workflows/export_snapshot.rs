@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Steps, Workflow, arguments,
+    Listing, Steps, Workflow, arguments,
     snapshot::{MAX_CALLS, SnapshotScope, count_hidden, take_snapshot, to_yaml},
 };
 use crate::pipeline::CallError;
@@ -26,7 +26,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{StepAnswer, Steps, Workflow, text};
+use super::{Listing, StepAnswer, Steps, Workflow, text};
 use crate::pipeline::{
     CallError,
     usages::{
@@ -35,7 +35,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     ]),
     needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::Everywhere,
     max_steps: BOUNDS.max_calls,
     reads_quietly: true,
     run: |args, steps| run(args, steps).boxed(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    MAX_STEPS, Steps, Workflow, arguments, is_set,
+    Listing, MAX_STEPS, Steps, Workflow, arguments, is_set,
     prompt_version::{CONTENT_FIELDS, METADATA_FIELD, NewVersion, RAW_FIELD, find_prompt},
     publication::{PUBLISH_OPERATION, Publication},
     text,
@@ -34,7 +34,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         false => Vec::new(),
     },
     // Programs call it by name, and every client would pay for its many fields.
-    is_listed: false,
+    listing: Listing::Nowhere,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| run(args, steps).boxed(),

@@ -52,6 +52,18 @@ pub const PLAN_TOOL: &str = "plan-changes";
 /// The function of a workflow: takes the validated arguments and the way to its steps.
 type RunFn = fn(JsonMap, Steps) -> BoxFuture<'static, Result<Value, CallError>>;
 
+/// The surfaces on which a workflow is listed. On the others it is called by its name, or by a tool such as
+/// `read-operation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// On each surface.
+    Everywhere,
+    /// Beside the operations.
+    WithOperations,
+    /// On none: it is called by those who know its name, such as programs.
+    Nowhere,
+}
+
 /// A task of several steps.
 pub struct Workflow {
     /// The declaration: name, input, hints. No request is built from it.
@@ -60,8 +72,8 @@ pub struct Workflow {
     pub needs: &'static [&'static str],
     /// Returns the operations that a call with these arguments needs beside them.
     pub needs_of_call: fn(&JsonMap) -> Vec<&'static str>,
-    /// False for a tool that is called by those who know its name, such as programs.
-    pub is_listed: bool,
+    /// Surfaces on which it is listed.
+    pub listing: Listing,
     /// Maximum number of steps.
     pub max_steps: usize,
     /// True if its answer has no content of what it reads but ids, names of lists and counts. Its reads

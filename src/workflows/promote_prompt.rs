@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    MAX_STEPS, Steps, Workflow, arguments, is_set,
+    Listing, MAX_STEPS, Steps, Workflow, arguments, is_set,
     prompt_version::{
         METADATA_FIELD, NewVersion, PromptVersion, StoredVersion, find_label, find_prompt,
         list_versions, version_number,
@@ -31,7 +31,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "update-prompt",
     ],
     needs_of_call,
-    is_listed: false,
+    listing: Listing::Nowhere,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| run(args, steps).boxed(),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{MAX_STEPS, Steps, Workflow, arguments, list::List, text};
+use super::{Listing, MAX_STEPS, Steps, Workflow, arguments, list::List, text};
 use crate::pipeline::CallError;
 
 /// Default and maximum number of limits in the answer.
@@ -38,7 +38,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &["list-all-workspaces"],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::Everywhere,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

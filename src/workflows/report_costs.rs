@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    MAX_STEPS, Steps, Workflow, arguments,
+    Listing, MAX_STEPS, Steps, Workflow, arguments,
     chart::{Bar, BarChart, ChartFormat, MAX_BARS},
     list::List,
     money::{Dollars, cents_of},
@@ -48,7 +48,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &[COST_OPERATION],
     needs_of_call: |args| vec![grouping(args).operation],
-    is_listed: true,
+    listing: Listing::Everywhere,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Steps, Workflow, arguments, partial_reads::PartialReads, text};
+use super::{Listing, Steps, Workflow, arguments, partial_reads::PartialReads, text};
 use crate::pipeline::CallError;
 
 /// Maximum number of calls, of which the members of a workspace take one or more.
@@ -40,7 +40,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &["list-all-api-keys"],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

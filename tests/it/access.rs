@@ -11,7 +11,7 @@ use portkey_api::{
 use portkey_mcp::{
     auth::principal::{AccessDenied, ToolFilter, ToolSelection, Toolsets},
     http_client::client_builder,
-    workflows::WORKFLOWS,
+    workflows::{Listing, WORKFLOWS},
 };
 use portkey_operation::Effect;
 use reqwest::StatusCode;
@@ -69,7 +69,7 @@ fn offered_names(left: EntryFilter) -> Vec<String> {
     let operations: Vec<_> = operations.collect();
     let workflows = WORKFLOWS
         .iter()
-        .filter(|workflow| workflow.is_listed)
+        .filter(|workflow| workflow.listing != Listing::Nowhere)
         .filter(|workflow| workflow.needs.iter().all(|name| operations.contains(name)))
         .map(|workflow| workflow.operation.name());
     let writes = catalog

@@ -361,7 +361,16 @@ fn unlisted_field_is_optional_and_named() {
     check_each(|p| {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
-        let description = expand_braces(p.description());
+        let mut description = expand_braces(p.description());
+        // A description may leave the names to another tool that is named.
+        if let Some((_, tool)) = p.description().split_once("as in ") {
+            let tool = tool.trim_end_matches('.');
+            let catalog = Catalog::full();
+            let other = catalog
+                .find(tool)
+                .map_err(|_| format!("there is no `{tool}`"))?;
+            description.push_str(&expand_braces(other.compiled().description()));
+        }
         full["properties"]
             .as_object()
             .into_iter()

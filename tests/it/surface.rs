@@ -2,7 +2,10 @@
 //! both protocols.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::surface::{BuiltinAction, Surface, builtin_tools};
+use portkey_mcp::{
+    mcp::surface::{BuiltinAction, Surface, builtin_tools},
+    workflows::WORKFLOWS,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -29,7 +32,8 @@ fn tool_hints_cover_all_reachable_operations() {
             continue;
         };
         let promised = own.operation.hints();
-        let reached = catalog.iter().map(|entry| entry.operation);
+        let workflows = WORKFLOWS.iter().map(|workflow| &workflow.operation);
+        let reached = catalog.iter().map(|entry| entry.operation).chain(workflows);
         for operation in reached.filter(|operation| operation.effect() == effect) {
             let name = operation.name();
             let hints = operation.hints();
@@ -401,5 +405,38 @@ fn tools_command_lists_the_tools_of_a_surface() {
             ok && out.contains("whoami") && out.contains(&format!("{count} tools")),
             "{log}"
         );
+    }
+}
+
+/// A workflow that the compact surface does not list is found, described and called like an operation.
+#[tokio::test]
+async fn unlisted_workflow_is_called_like_an_operation() {
+    for client in connect_everywhere(&["--sandbox", "--surface", "compact"], &[]).await {
+        let way = client.way;
+        let query = json!({ "query": "which keys and people can do too much" });
+        let found = client.call("search-operations", query).await.unwrap();
+        let hit = json!({ "tool": "review-access", "title": "Review access", "call_by": "read-operation" });
+        let hits = found["tools"].as_array().unwrap();
+        assert!(hits.contains(&hit), "{way}: {found}");
+        let name = json!({ "operation": "review-access" });
+        let described = client.call("describe-operation", name).await.unwrap();
+        assert_eq!(described["call_by"], "read-operation", "{way}");
+        assert!(
+            described["arguments"]["properties"]["unused_days"].is_object(),
+            "{way}"
+        );
+        let call = json!({ "operation": "review-access", "arguments": { "unused_days": 7 } });
+        let direct = json!({ "unused_days": 7 });
+        let called = client.call("read-operation", call.clone()).await.unwrap();
+        let expected = client.call("review-access", direct).await.unwrap();
+        assert_eq!(called["findings"], expected["findings"], "{way}");
+        let refused = client.call("delete-operation", call).await.unwrap_err();
+        assert!(
+            refused.contains("call it by `read-operation`"),
+            "{way}: {refused}"
+        );
+        let wrong = json!({ "operation": "review-access", "arguments": { "unused": 7 } });
+        let refused = client.call("read-operation", wrong).await.unwrap_err();
+        assert!(refused.contains("unused_days"), "{way}: {refused}");
     }
 }

@@ -1,6 +1,6 @@
 //! Workflows: the state they leave, over the official client, and the steps that guards see.
 
-use portkey_mcp::workflows::WORKFLOWS;
+use portkey_mcp::workflows::{Listing, WORKFLOWS};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -193,7 +193,10 @@ async fn metadata_is_checked_without_a_request() {
         .map(|tool| tool.name)
         .collect();
     // Callable and not listed.
-    for workflow in WORKFLOWS.iter().filter(|workflow| !workflow.is_listed) {
+    for workflow in WORKFLOWS
+        .iter()
+        .filter(|workflow| workflow.listing == Listing::Nowhere)
+    {
         assert!(!names.iter().any(|name| name == workflow.operation.name()));
     }
 }

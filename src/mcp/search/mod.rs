@@ -19,6 +19,7 @@ use self::index::{
     Document, EXACT_NAME_WEIGHT, FIELD_COUNT, Index, RankedDocument, terms_of_fields,
 };
 use super::surface::{BuiltinAction, BuiltinTool};
+use crate::workflows::Listing;
 
 /// Share of the best operation's score that a tool needs to be named beside it.
 const MIN_TOOL_SHARE: f32 = 0.5;
@@ -181,7 +182,7 @@ fn put_reads_first(hits: &mut [SearchHit]) {
 
 const fn is_indexed(tool: &BuiltinTool) -> bool {
     match tool.action {
-        BuiltinAction::Workflow(workflow) => workflow.is_listed,
+        BuiltinAction::Workflow(workflow) => !matches!(workflow.listing, Listing::Nowhere),
         BuiltinAction::History(_)
         | BuiltinAction::PlanChanges
         | BuiltinAction::ApplyPlan

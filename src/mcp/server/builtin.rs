@@ -139,12 +139,25 @@ impl Server {
             }
             BuiltinAction::Search => Ok(self.spell(self.search_response(principal, args)).into()),
             BuiltinAction::Describe => {
-                let entry = self.find_visible(principal, operation_name(args))?;
-                Ok(self.spell(describe_operation(entry)).into())
+                let name = operation_name(args);
+                let description = match find_workflow(name) {
+                    Some((tool, workflow)) if self.offers_workflow(principal, workflow) => {
+                        describe_workflow(tool)
+                    }
+                    _ => describe_operation(self.find_visible(principal, name)?),
+                };
+                Ok(self.spell(description).into())
             }
-            BuiltinAction::Execute(effect) => {
-                Ok(self.resolve_operation(effect, principal, args, record)?)
-            }
+            BuiltinAction::Execute(effect) => match find_workflow(operation_name(args)) {
+                Some((tool, workflow)) => {
+                    record.operation = Some(tool.operation);
+                    check_effect(tool.operation, effect)?;
+                    let validated = tool.published.validate(call_arguments(args), &options)?;
+                    self.check_needs(workflow, &validated.args, principal)?;
+                    Ok(ToolTarget::Workflow(workflow, validated))
+                }
+                None => Ok(self.resolve_operation(effect, principal, args, record)?),
+            },
             BuiltinAction::ReadResult => Ok(ToolTarget::Completed(
                 self.read_result_part(principal, request_info, args).await?,
             )),
@@ -176,6 +189,16 @@ impl Server {
         }
     }
 
+    /// Returns true if a caller sees all operations that every call of a workflow needs.
+    pub(super) fn offers_workflow(&self, principal: &Principal, workflow: &Workflow) -> bool {
+        let catalog = self.dispatcher.catalog();
+        workflow.needs.iter().all(|name| {
+            catalog
+                .find(name)
+                .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
+        })
+    }
+
     /// Spells the names of tools in an answer of this server's own.
     fn spell(&self, mut answer: Value) -> Value {
         spell_in_value(self.tool_names(), &mut answer);
@@ -198,17 +221,10 @@ impl Server {
         if operation.effect() != effect {
             record.operation = Some(operation);
             self.find_visible(principal, name)?;
-            let does = operation.effect().as_str();
-            let tool = executor_tool(operation);
-            let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
-            return Err(InputError::new("operation", what));
+            check_effect(operation, effect)?;
         }
         // An operation that is not offered is rejected and audited by the pipeline.
-        let arguments = args.get("arguments").and_then(Value::as_object);
-        Ok(ToolTarget::Operation(
-            operation,
-            arguments.cloned().unwrap_or_default(),
-        ))
+        Ok(ToolTarget::Operation(operation, call_arguments(args)))
     }
 
     /// Reads a part of a truncated result.
@@ -342,15 +358,10 @@ impl Server {
         &'a self,
         principal: &'a Principal,
     ) -> impl Iterator<Item = &'static BuiltinTool> + 'a {
-        let catalog = self.dispatcher.catalog();
         builtin_tools()
             .iter()
             .filter(move |tool| match tool.action {
-                BuiltinAction::Workflow(workflow) => workflow.needs.iter().all(|name| {
-                    catalog
-                        .find(name)
-                        .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
-                }),
+                BuiltinAction::Workflow(workflow) => self.offers_workflow(principal, workflow),
                 BuiltinAction::History(tool) => {
                     self.dispatcher.journal().is_some() && self.offers_history(principal, tool)
                 }
@@ -362,6 +373,17 @@ impl Server {
                     !self.surface.lists_operations()
                 }
             })
+    }
+
+    /// Summarizes a tool for a list of search hits, with the tool that calls it where it is not listed.
+    fn summarize_tool(&self, tool: &BuiltinTool) -> Value {
+        let mut summary = json!({ "tool": tool.operation.name(), "title": tool.published.title() });
+        if let BuiltinAction::Workflow(workflow) = tool.action
+            && !self.surface.lists(workflow.listing)
+        {
+            summary["call_by"] = executor_tool(tool.operation).into();
+        }
+        summary
     }
 
     /// Searches the operations and tools that the caller may see, the best first.
@@ -400,7 +422,7 @@ impl Server {
         let tools = hits.tools.iter().filter(|hit| fits(hit));
         let tools: Vec<Value> = tools
             .filter_map(|hit| find_builtin(hit.operation.name()))
-            .map(|tool| json!({ "tool": tool.operation.name(), "title": tool.published.title() }))
+            .map(|tool| self.summarize_tool(tool))
             .collect();
         let finds_no_operation = operations.is_empty();
         let mut response = JsonMap::new();
@@ -435,6 +457,33 @@ fn operation_name(args: &JsonMap) -> &str {
         .unwrap_or_default()
 }
 
+/// Returns the `arguments` argument of a call.
+fn call_arguments(args: &JsonMap) -> JsonMap {
+    let arguments = args.get("arguments").and_then(Value::as_object);
+    arguments.cloned().unwrap_or_default()
+}
+
+/// Returns the workflow of a name.
+fn find_workflow(name: &str) -> Option<(&'static BuiltinTool, &'static Workflow)> {
+    let tool = find_builtin(name)?;
+    match tool.action {
+        BuiltinAction::Workflow(workflow) => Some((tool, workflow)),
+        _ => None,
+    }
+}
+
+/// Checks that a tool such as `read-operation` calls what is of its effect.
+fn check_effect(operation: &Operation, effect: Effect) -> Result<(), InputError> {
+    if operation.effect() == effect {
+        return Ok(());
+    }
+    let name = operation.name();
+    let does = operation.effect().as_str();
+    let tool = executor_tool(operation);
+    let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
+    Err(InputError::new("operation", what))
+}
+
 /// Returns the built-in tool that calls an operation.
 fn executor_tool(operation: &Operation) -> &'static str {
     match operation.effect() {
@@ -453,6 +502,21 @@ fn summarize_operation(entry: &CatalogEntry) -> Value {
         "title": published.title(),
         "call_by": executor_tool(entry.operation),
         "required": published.full_schema().get("required").unwrap_or(&json!([])),
+    })
+}
+
+/// Describes a workflow for a caller that is about to call it.
+fn describe_workflow(tool: &BuiltinTool) -> Value {
+    let hints = tool.operation.hints();
+    json!({
+        "operation": tool.operation.name(),
+        "title": tool.published.title(),
+        "description": tool.published.description(),
+        "effect": tool.operation.effect().as_str(),
+        "call_by": executor_tool(tool.operation),
+        "destructive": hints.destructive,
+        "idempotent": hints.idempotent,
+        "arguments": &**tool.published.schema(),
     })
 }
 

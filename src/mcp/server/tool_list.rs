@@ -110,11 +110,7 @@ impl Server {
             Some(BuiltinAction::Execute(effect)) => catalog.iter().any(|entry| {
                 entry.operation.effect() == effect && self.dispatcher.can_see(principal, entry)
             }),
-            Some(BuiltinAction::Workflow(workflow)) => workflow.needs.iter().all(|name| {
-                catalog
-                    .find(name)
-                    .is_ok_and(|entry| self.dispatcher.can_see(principal, entry))
-            }),
+            Some(BuiltinAction::Workflow(workflow)) => self.offers_workflow(principal, workflow),
             Some(BuiltinAction::History(tool)) => {
                 self.offers_history(principal, tool) && (tool != HistoryTool::Undo || writes())
             }

@@ -4,6 +4,8 @@ mod builtin;
 
 use portkey_operation::Effect;
 
+use crate::workflows::Listing;
+
 pub use self::builtin::{BuiltinAction, BuiltinTool, HistoryTool, builtin_tools, find_builtin};
 
 /// Operations with which tasks most often begin.
@@ -53,6 +55,15 @@ impl Surface {
         matches!(self, Self::Operations)
     }
 
+    /// Returns `true` if workflows of a listing are listed.
+    pub const fn lists(self, listing: Listing) -> bool {
+        match listing {
+            Listing::Everywhere => true,
+            Listing::WithOperations => self.lists_operations(),
+            Listing::Nowhere => false,
+        }
+    }
+
     /// Returns the built-in tools of the surface, sorted by name. `reaches` tells for an effect
     /// whether operations of that effect can be called, and `offers` for a name whether that one can.
     pub fn builtin_tools(
@@ -74,7 +85,7 @@ impl Surface {
                         .any(&reaches)
                 }
                 BuiltinAction::Workflow(workflow) => {
-                    workflow.is_listed && workflow.needs.iter().all(|name| offers(name))
+                    self.lists(workflow.listing) && workflow.needs.iter().all(|name| offers(name))
                 }
             })
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Steps, Workflow, arguments, is_set,
+    Listing, Steps, Workflow, arguments, is_set,
     list::List,
     plan_draft::{PlanDraft, covers},
     text,
@@ -40,7 +40,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         .returns_untrusted_content(),
     needs: &["list-all-workspaces", "create-workspace"],
     needs_of_call,
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_READS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::rewrite::Renaming;
-use super::{Steps, Workflow, arguments, is_set, list::List, plan_draft::PlanDraft, text};
+use super::{Listing, Steps, Workflow, arguments, is_set, list::List, plan_draft::PlanDraft, text};
 use crate::pipeline::CallError;
 
 /// Maximum number of virtual keys of a call.
@@ -42,7 +42,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "get-prompt",
     ],
     needs_of_call: |_| Vec::new(),
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::reach::{AccessGoal, Capabilities};
-use super::{Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter};
+use super::{Listing, Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter};
 use crate::pipeline::CallError;
 
 /// Maximum number of calls: lists of pages, two pages of capabilities, and up to seven writes.
@@ -44,7 +44,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "bulk-update-mcp-server-user-access",
     ],
     needs_of_call,
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_CALLS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::traffic::Traffic;
-use super::{MAX_STEPS, Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter};
+use super::{
+    Listing, MAX_STEPS, Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter,
+};
 use crate::pipeline::CallError;
 
 /// Default time for which the old secret of a rotation in place works, in hours.
@@ -51,7 +53,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
     // Without the last one a rotation cannot begin, as on a server that only reads.
     needs: &["get-api-key", "list-all-api-keys", "create-api-key"],
     needs_of_call,
-    is_listed: true,
+    listing: Listing::WithOperations,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| async move { run(&args, &steps).await }.boxed(),

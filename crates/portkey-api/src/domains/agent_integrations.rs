@@ -185,7 +185,7 @@ pub struct GetAgentIntegration {
 pub struct UpdateAgentIntegration {
     /// UUID or slug.
     pub agent_integration_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,

@@ -311,7 +311,7 @@ pub struct GetApiKey {
 pub struct UpdateApiKey {
     /// Key UUID.
     pub id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,

@@ -229,7 +229,7 @@ pub struct GetDeployment {
 pub struct UpdateDeployment {
     /// UUID; `self` is the caller's own.
     pub deployment_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// State.
     pub status: Option<Open<Status>>,

@@ -282,7 +282,7 @@ pub struct GetMcpIntegration {
 pub struct UpdateMcpIntegration {
     /// UUID or slug.
     pub mcp_integration_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// What it is for.
     pub description: Nullable<String>,

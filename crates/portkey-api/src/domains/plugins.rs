@@ -52,7 +52,7 @@ pub struct CreatePlugin {
 pub struct UpdatePlugin {
     /// Id that `create-plugin` returned.
     pub organisation_integration_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// State, such as `active`.
     pub status: Option<String>,

@@ -169,7 +169,7 @@ pub struct GetPartial {
 pub struct UpdatePartial {
     /// UUID or slug.
     pub prompt_partial_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Text of the new version.
     pub string: Option<String>,

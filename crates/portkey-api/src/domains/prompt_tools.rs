@@ -93,7 +93,7 @@ pub struct CreateTool {
 pub struct UpdateTool {
     /// UUID or slug.
     pub tool_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// The definition.
     pub tool_def: Option<JsonMap>,

@@ -160,7 +160,7 @@ pub struct UpdateProvider {
     pub slug: String,
     /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Free text.
     pub note: Option<String>,

@@ -119,7 +119,7 @@ pub struct ListVirtualKeys {
 /// azure{AuthMode,EntraTenantId,EntraClientId,EntraClientSecret,ManagedClientId}, model_config {}.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateVirtualKey {
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Provider, such as `openai`, `anthropic` or `azure-openai`.
     // The OpenAPI document lists about thirty providers. Portkey has had many more since.
@@ -241,7 +241,7 @@ pub struct GetVirtualKey {
 pub struct UpdateVirtualKey {
     /// Virtual key slug.
     pub slug: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Provider API key.
     pub key: Option<Secret>,

@@ -113,7 +113,7 @@ pub enum Status {
 /// Adds a workspace and returns it with its id and `ws-` slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateWorkspace {
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,

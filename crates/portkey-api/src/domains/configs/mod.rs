@@ -165,7 +165,7 @@ pub struct ListConfigs {
 /// take is in `list-all-configs`. `isDefault` has no effect.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateConfig {
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Gateway config: strategy, targets, retry, cache, guardrails.
     pub config: Option<Secret<JsonMap>>,
@@ -194,7 +194,7 @@ pub struct GetConfig {
 pub struct UpdateConfig {
     /// Config slug, `pc-…`.
     pub slug: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// The whole document.
     pub config: Option<Secret<JsonMap>>,

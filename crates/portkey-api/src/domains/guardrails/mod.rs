@@ -239,7 +239,7 @@ pub struct GetGuardrail {
 pub struct UpdateGuardrail {
     /// UUID or slug.
     pub guardrail_id: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// All of them, as in `create-guardrail`.
     #[schemars(length(min = 1), extend("x-publish" = "omit-fields"))]

@@ -366,7 +366,7 @@ pub struct GetIntegration {
 pub struct UpdateIntegration {
     /// Integration slug.
     pub slug: String,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// Provider API key.
     pub key: Option<Secret>,

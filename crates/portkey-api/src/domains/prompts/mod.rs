@@ -287,7 +287,7 @@ pub struct UpdatePrompt {
     pub prompt_id: String,
     /// True: copy what is left out from the latest version.
     pub patch: Option<bool>,
-    /// Display name.
+    #[expect(missing_docs, reason = "the name says it")]
     pub name: Option<String>,
     /// UUID or slug of the collection to move it to.
     pub collection_id: Option<String>,
