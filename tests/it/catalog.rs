@@ -272,7 +272,7 @@ fn tools_and_fields_are_described() {
 }
 
 /// Collects fields without a description, unless their struct describes them or is in a hidden
-/// field, whose own description is enough.
+/// field, whose own description is enough. `name` says what it is.
 fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     if schema.get("x-publish").is_some() {
         // At the root, the description of the tool is the one that describes the fields.
@@ -283,7 +283,7 @@ fn collect_undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let at = format!("{at}.{name}");
-        if field["description"].as_str().is_none_or(str::is_empty) {
+        if name != "name" && field["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.clone());
         }
         collect_undescribed(&at, field, mute);

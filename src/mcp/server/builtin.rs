@@ -395,7 +395,11 @@ impl Server {
         });
         index.search_all(words, |operation| match catalog.find(operation.name()) {
             Ok(entry) => self.dispatcher.can_see(principal, entry),
-            Err(_) => self.lists_builtin(principal, operation.name()),
+            Err(_) => match find_workflow(operation.name()) {
+                // Called by another tool where it is not listed.
+                Some((_, workflow)) => self.offers_workflow(principal, workflow),
+                None => self.lists_builtin(principal, operation.name()),
+            },
         })
     }
 

@@ -81,8 +81,8 @@ const LIST_INSTRUCTIONS: &str = "Call a list tool first to find ids and slugs.";
 const SEARCH_INSTRUCTIONS: &str = "`search-operations` finds what to call, and the tool that it names calls it; \
     list operations find ids and slugs.";
 const RULE_INSTRUCTIONS: &str = " `current_page` counts from zero. With an Admin key, name \
-    the `workspace_id`, or `all_workspaces: true` in a list. Secrets come back masked: never write a \
-    masked value back, leave the field out. A field left out keeps its value. \
+    the `workspace_id`, or `all_workspaces: true` in a list. Secrets come back masked: leave such \
+    a field out. A field left out keeps its value. \
     An update takes fields, or `patch` beside the ids: a merge patch (list entries go by their key, \
     `_delete: true` removes one) or JSON Patch. The answer says what `changed`, and `expect` guards it. \
     A time may be RFC 3339, a date, `7d` or `last month`. `warnings` name arguments that were not known \

@@ -1,6 +1,6 @@
 //! No log line and no audit entry contains a secret of a caller or of an upstream.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use serde_json::json;
 
@@ -25,11 +25,13 @@ fn assert_no_secrets(log: &str, secrets: &[String]) {
 /// arguments.
 fn assert_not_audited(audit: &Path, secrets: &[String]) {
     let lines = read_entries(audit);
+    // Reads that a call makes for itself have an entry of their own, under the id of its request.
+    let requests: HashSet<_> = lines.iter().map(|line| &line["request_id"]).collect();
     let expected: usize = secrets
         .iter()
         .map(|secret| calls_with_secret(secret).len())
         .sum();
-    assert_eq!(lines.len(), expected);
+    assert_eq!(requests.len(), expected);
     assert!(
         lines
             .iter()

@@ -131,7 +131,7 @@ pub struct ListAgentIntegrations {
 /// `bulk-update-agent-integration-workspaces`.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateAgentIntegration {
-    /// Display name.
+    /// Name.
     ///
     /// Required: the description of the backend.
     pub name: String,

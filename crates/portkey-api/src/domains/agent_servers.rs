@@ -113,7 +113,7 @@ pub struct ListAgentServers {
 /// Lends an agent integration that is open to the workspace; returns id and slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateAgentServer {
-    /// Display name.
+    /// Name.
     ///
     /// Required: the description of the backend.
     #[schemars(length(min = 1, max = 255))]
@@ -139,7 +139,7 @@ pub struct CreateAgentServer {
 pub struct UpdateAgentServer {
     /// UUID or slug.
     pub agent_server_id: String,
-    /// Display name.
+    /// Name.
     #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.

@@ -182,7 +182,7 @@ pub struct CreateApiKey {
     pub kind: KeyType,
     /// Who uses it.
     pub sub_type: KeySubType,
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; Terraform always sends it.
     pub name: String,

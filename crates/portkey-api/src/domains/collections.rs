@@ -62,7 +62,7 @@ pub struct ListCollections {
 /// Adds a folder for prompts, on top or inside another one; returns id and slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateCollection {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; Terraform always sends it.
     pub name: String,
@@ -88,7 +88,7 @@ pub struct GetCollection {
 pub struct UpdateCollection {
     /// UUID or slug.
     pub collection_id: String,
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; there is nothing else to change.
     pub name: String,

@@ -172,7 +172,7 @@ pub enum Kind {
 /// here: keep them at once. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateDeployment {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI.
     pub name: String,

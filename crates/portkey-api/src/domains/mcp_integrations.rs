@@ -235,7 +235,7 @@ pub struct ListMcpIntegrations {
 /// its id and slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpIntegration {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI, whose minimal example has it.
     pub name: String,

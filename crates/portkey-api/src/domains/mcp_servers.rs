@@ -216,7 +216,7 @@ pub struct ListMcpServers {
 /// until told otherwise.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpServer {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI, whose minimal example has it.
     #[schemars(length(min = 1, max = 255))]
@@ -251,7 +251,7 @@ pub struct GetMcpServer {
 pub struct UpdateMcpServer {
     /// UUID or slug.
     pub mcp_server_id: String,
-    /// Display name.
+    /// Name.
     #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.

@@ -136,7 +136,7 @@ pub struct ListPartials {
 /// slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePartial {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; Terraform always sends it.
     pub name: String,

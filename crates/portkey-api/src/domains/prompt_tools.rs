@@ -74,7 +74,7 @@ pub struct CreateTool {
     ///
     /// Required: the description of the backend.
     pub collection_id: String,
-    /// Display name.
+    /// Name.
     ///
     /// Required: the description of the backend.
     pub name: String,

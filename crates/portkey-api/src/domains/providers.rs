@@ -111,7 +111,7 @@ pub struct ListProviders {
 /// the integration. Also model_config {}.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateProvider {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI and the Terraform provider.
     pub name: String,

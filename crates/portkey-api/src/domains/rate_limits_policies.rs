@@ -145,7 +145,7 @@ pub struct CreateRateLimitsPolicy {
     ///
     /// Required: OpenAPI and Portkey's documents.
     pub value: f64,
-    /// Display name.
+    /// Name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// UUID or slug; Admin keys need it.
@@ -181,7 +181,7 @@ pub struct GetRateLimitsPolicy {
 pub struct UpdateRateLimitsPolicy {
     /// Policy UUID.
     pub rate_limits_policy_id: String,
-    /// Display name.
+    /// Name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// Per minute, hour, day or week.

@@ -195,7 +195,7 @@ pub struct CreateUsageLimitsPolicy {
     /// Required: OpenAPI and Portkey's documents.
     #[schemars(range(min = 0))]
     pub credit_limit: f64,
-    /// Display name.
+    /// Name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// Alert from here; below `credit_limit`.
@@ -246,7 +246,7 @@ pub struct GetUsageLimitsPolicy {
 pub struct UpdateUsageLimitsPolicy {
     /// Policy UUID.
     pub policy_usage_limits_id: String,
-    /// Display name.
+    /// Name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// US dollars, tokens (100 or more) or requests.

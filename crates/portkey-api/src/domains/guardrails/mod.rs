@@ -148,7 +148,7 @@ pub struct ListGuardrails {
 /// a workspace names it.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateGuardrail {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI, and its examples all have it.
     pub name: String,

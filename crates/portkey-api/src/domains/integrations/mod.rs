@@ -316,7 +316,7 @@ pub struct ListIntegrations {
 /// `bulk-update-integration-workspaces`.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateIntegration {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI and the Terraform provider.
     pub name: String,

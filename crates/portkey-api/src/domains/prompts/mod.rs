@@ -230,7 +230,7 @@ pub enum PromptKind {
 /// collection's.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePrompt {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; Terraform and the SDKs always send it.
     pub name: String,

@@ -117,7 +117,7 @@ pub enum Manager {
 /// slug, for use in `secret_mappings`. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateSecretReference {
-    /// Display name.
+    /// Name.
     ///
     /// Required: OpenAPI; the documents' examples all have it.
     #[schemars(length(min = 1, max = 255))]
@@ -171,7 +171,7 @@ pub struct GetSecretReference {
 pub struct UpdateSecretReference {
     /// UUID or slug.
     pub secret_reference_id: String,
-    /// Display name.
+    /// Name.
     #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.
