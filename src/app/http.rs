@@ -203,6 +203,7 @@ impl HttpServerParts {
         mcp.results = mcp.results.with_shared_store(&store, &keys);
         let mut server = mcp.build(dispatcher, metrics.clone());
         if let Some(approval_server) = &approval_server {
+            approval_server.trust_issuer(auth.token_issuer())?;
             let local = match &auth {
                 Auth::None(principal) => Some(principal.clone()),
                 // The process has no key of its own.

@@ -288,6 +288,7 @@ impl LocalServerParts {
             .build(Arc::new(dispatcher), metrics)
             .with_local_principal(principal.clone());
         if let Some(approval_server) = &approval_server {
+            approval_server.trust_issuer(None)?;
             approval_server.show_history(&server, Some(Arc::new(principal)));
         }
         watched_files::report(&readiness);

@@ -56,7 +56,7 @@ pub enum Auth {
     /// Authentication by a token from the operator's token file.
     Token(WatchedValue<Tokens>),
     /// Authentication by an access token of an authorization server.
-    OAuth(WatchedValue<OAuth>, Box<OfferedTools>),
+    OAuth(Arc<WatchedValue<OAuth>>, Box<OfferedTools>),
 }
 
 /// Tools that a caller could use with additional scopes.
@@ -181,7 +181,7 @@ impl Auth {
         };
         check_caller_file(file)?;
         Ok(Self::OAuth(
-            WatchedValue::from_file(file, parse)?.with_kind(FileKind::OauthFile),
+            Arc::new(WatchedValue::from_file(file, parse)?.with_kind(FileKind::OauthFile)),
             Box::new(on_offer),
         ))
     }
@@ -195,6 +195,14 @@ impl Auth {
             Self::OAuth(oauth, _) => oauth.on_change(move |_, _| listener()),
         }
         true
+    }
+
+    /// Returns the authorization server whose access tokens are accepted, if there is one.
+    pub fn token_issuer(&self) -> Option<Arc<WatchedValue<OAuth>>> {
+        match self {
+            Self::OAuth(oauth, _) => Some(oauth.clone()),
+            Self::None(_) | Self::Key(_) | Self::Token(_) => None,
+        }
     }
 
     /// Takes the key of a client of Portkey's API as the credential of this method. Such a client

@@ -108,6 +108,11 @@ impl Claims {
         find_claim(&self.all, path).is_some_and(|claim| contains_text(claim, value))
     }
 
+    /// Returns the claim at `path`, if it is a text.
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        find_claim(&self.all, path)?.as_str()
+    }
+
     /// Returns the claims that policies read.
     pub(super) fn for_policies(&self) -> CallerClaims {
         self.for_policies.clone()

@@ -15,6 +15,7 @@ use crate::auth::principal::{Credentials, KeySource, MissingKey, Scopes, Toolset
 
 use super::{
     super::token::{check_name, parse_scopes},
+    approver::{ApproverRule, ConsoleEntry},
     secure_url::{IdentifierUrl, SecureUrl},
     tenant::Tenant,
 };
@@ -39,6 +40,8 @@ pub struct OAuthConfig {
     pub(super) leeway_seconds: u64,
     pub(super) scopes_supported: Vec<String>,
     pub(super) tenants: Vec<Tenant>,
+    /// Who may decide about calls in the console.
+    pub(super) approvers: Option<ApproverRule>,
     files: Vec<PathBuf>,
 }
 
@@ -76,6 +79,7 @@ struct OAuthFile {
     leeway_seconds: Spanned<u64>,
     #[serde(default = "wide_scopes")]
     scopes_supported: Spanned<Vec<String>>,
+    console: Option<ConsoleEntry>,
     #[serde(default)]
     tenant: Vec<TenantEntry>,
 }
@@ -137,7 +141,7 @@ fn wide_scopes() -> Spanned<Vec<String>> {
     )
 }
 
-fn subject() -> String {
+pub(super) fn subject() -> String {
     "sub".to_owned()
 }
 
@@ -191,13 +195,13 @@ const DEFAULT_ALGORITHMS: [Algorithm; 5] = [
 ];
 
 /// An invalid setting, and its byte offset in the file.
-struct ConfigProblem {
+pub(super) struct ConfigProblem {
     offset: usize,
     message: String,
 }
 
 impl ConfigProblem {
-    fn at_span<T>(place: &Spanned<T>, what: impl ToString) -> Self {
+    pub(super) fn at_span<T>(place: &Spanned<T>, what: impl ToString) -> Self {
         Self {
             offset: place.span().start,
             message: what.to_string(),
@@ -270,6 +274,7 @@ impl OAuthFile {
         let tenants = tenants.map(|one| one.validate(folder, domains, instead, &mut files));
         Ok(OAuthConfig {
             tenants: tenants.collect::<Result<_, _>>()?,
+            approvers: self.console.map(ConsoleEntry::validate).transpose()?,
             resource: self.resource,
             audiences: self.audiences.into_inner(),
             issuer: self.issuer,
@@ -385,6 +390,6 @@ pub(super) fn is_scope(text: &str) -> bool {
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-fn is_one_line(text: &str) -> bool {
+pub(super) fn is_one_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }

@@ -6,6 +6,7 @@
 //!          introspection  by introspection ─┴▶ claims ─▶ tenant ─▶ Principal
 //! ```
 
+mod approver;
 mod circuit_breaker;
 mod claims;
 mod config;
@@ -32,6 +33,7 @@ use super::grant::{INTROSPECTED_GRANT_TTL, next_settings_version};
 use crate::auth::principal::{Grant, Principal};
 
 use self::{
+    approver::ApproverRule,
     claims::{Claims, ExpectedClaims},
     config::TokenCheck,
     introspection::Introspection,
@@ -61,6 +63,12 @@ pub enum OAuthError {
          the server decides which key acts for whom"
     )]
     NoTenant,
+    /// 403: the token is valid, but its bearer may not decide about calls.
+    #[error(
+        "the access token is good, but its bearer lacks the role of [console] in the OAuth file, or a name. The \
+         operator of the server decides who may approve"
+    )]
+    NoApprover,
     /// 503: the authorization server cannot be reached at the moment.
     #[error("access tokens cannot be checked at the moment. Try again in a few seconds")]
     Unavailable,
@@ -122,6 +130,8 @@ pub struct OAuth {
     metadata: ResourceMetadata,
     /// Audiences that are accepted besides the resource.
     audiences: Vec<String>,
+    /// Who may decide about calls in the console, if the file says it.
+    approvers: Option<ApproverRule>,
     /// Maximum clock difference.
     leeway: Duration,
     /// Number that distinguishes this version of the settings from later ones.
@@ -168,11 +178,13 @@ impl OAuth {
         };
         let tenants = config.tenants;
         let audiences = config.audiences;
+        let approvers = config.approvers;
         Self {
             verifier,
             tenants,
             metadata,
             audiences,
+            approvers,
             leeway,
             settings_version: next_settings_version(),
         }

@@ -33,7 +33,9 @@ impl OAuth {
                     Some(challenge(&Challenge::InvalidToken)),
                     Some(reason.to_string()),
                 ),
-                OAuthError::NoTenant => (StatusCode::FORBIDDEN, None, None),
+                OAuthError::NoTenant | OAuthError::NoApprover => {
+                    (StatusCode::FORBIDDEN, None, None)
+                }
                 OAuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             };
             AuthRejection {

@@ -1,6 +1,9 @@
 //! Checks host, origin and credentials of a request before its body is read.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Extension,
@@ -58,22 +61,37 @@ const REFRESH_HEADER: &str = "x-console-refresh";
 /// The addresses under which browsers may use this server.
 #[derive(Debug)]
 pub(super) struct OwnSites {
+    /// Address of the listener.
+    listener: IpAddr,
     /// Host names of this server, with the port.
-    hosts: [String; 3],
+    hosts: [String; 4],
     /// Host and origin at a proxy in front of this server.
     public: Option<(String, String)>,
 }
 
 impl OwnSites {
     /// `public_url` is the address of a proxy in front of this server.
-    pub(super) fn new(port: u16, public_url: Option<&str>) -> Self {
-        let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+    pub(super) fn new(listener: SocketAddr, public_url: Option<&str>) -> Self {
+        let port = listener.port();
+        let [v4, name, v6] =
+            ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+        let hosts = [v4, name, v6, listener.to_string()];
         let public = public_url.and_then(|url| {
             let url = url.trim_end_matches('/');
             let (_, host) = url.split_once("://")?;
             Some((host.to_owned(), url.to_owned()))
         });
-        Self { hosts, public }
+        Self {
+            listener: listener.ip(),
+            hosts,
+            public,
+        }
+    }
+
+    /// Returns true for an address of the machine that the server runs on.
+    fn is_own_machine(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        peer.is_loopback() || peer == self.listener
     }
 
     /// Returns `true` if the host is this server's, and the origin, if a browser sends one, is the
@@ -130,8 +148,8 @@ impl ProxyName {
 pub(super) enum RequestAccess {
     /// None: the page for signing in, and what it loads.
     Public {
-        /// Name that a trusted proxy gives.
-        proxy_name: Option<String>,
+        /// Name that an access token or a trusted proxy gives.
+        given_name: Option<String>,
     },
     /// Access by the token in the file.
     ApiToken,
@@ -140,7 +158,7 @@ pub(super) enum RequestAccess {
     /// Access by the key in the log, which signs in.
     SignInKey {
         /// Name that a trusted proxy gives.
-        proxy_name: Option<String>,
+        given_name: Option<String>,
     },
     /// Access by a session.
     Session(SignedIn),
@@ -180,18 +198,31 @@ impl ServerState {
         headers: &HeaderMap,
         peer: IpAddr,
     ) -> Result<RequestAccess, Response> {
-        let proxy_name = self
-            .proxy_name
-            .as_ref()
-            .and_then(|proxy| proxy.read(headers, peer));
         let mut steps = path.split('/').skip(1);
         match (steps.next(), steps.next(), steps.next(), steps.next()) {
-            (Some("sign-in" | "console.css" | "console.js"), None, ..) => {
-                Ok(RequestAccess::Public { proxy_name })
+            (Some("console.css" | "console.js"), None, ..) => {
+                Ok(RequestAccess::Public { given_name: None })
             }
+            (Some("sign-in"), None, ..) => Ok(RequestAccess::Public {
+                given_name: self.read_given_name(headers, peer).await?,
+            }),
             (Some("approvals"), _, None, _) => {
+                if self.access_tokens.is_some() && !self.sites.is_own_machine(peer) {
+                    let text =
+                        "this is for programs on the machine of the server; use the console\n";
+                    return Err((StatusCode::FORBIDDEN, text).into_response());
+                }
                 api::require_token(self, headers).map_err(IntoResponse::into_response)?;
                 Ok(RequestAccess::ApiToken)
+            }
+            // The key alone does not tell who decides.
+            (Some("decide"), Some(id), Some(_), None) if self.access_tokens.is_some() => {
+                match *method {
+                    Method::GET | Method::HEAD => {
+                        Err(Redirect::to(&format!("/calls/{id}")).into_response())
+                    }
+                    _ => Err(sign_in_first(method, path)),
+                }
             }
             (Some("decide"), Some(id), Some(key), None) => {
                 let ticket = self.approvals.ticket(id).await.ok().flatten();
@@ -202,15 +233,22 @@ impl ServerState {
                 )))
             }
             (Some("waiting"), Some(key), None, _) => match self.is_sign_in_key(key) {
-                true => Ok(RequestAccess::SignInKey { proxy_name }),
+                true => Ok(RequestAccess::SignInKey {
+                    given_name: self.read_given_name(headers, peer).await?,
+                }),
                 false => Err(pages::not_found()),
             },
             (Some("" | "deny" | "audit" | "changes" | "events" | "sign-out"), None, ..)
             | (Some("calls" | "audit" | "changes"), Some(_), ..) => {
-                let Some(session) = self.sessions.find(headers) else {
+                let given_name = self.read_given_name(headers, peer).await?;
+                let session = self.sessions.find(headers).filter(|session| {
+                    // A token is somebody's, and so is the session that it began.
+                    self.access_tokens.is_none() || given_name.as_ref() == Some(&session.name)
+                });
+                let Some(session) = session else {
                     return Err(sign_in_first(method, path));
                 };
-                let name = match (proxy_name, &self.proxy_name) {
+                let name = match (given_name, &self.proxy_name) {
                     (Some(name), _) => name,
                     (None, None) => session.name.clone(),
                     // A typed name would stand for somebody whom the proxy does not know.
@@ -226,9 +264,23 @@ impl ServerState {
         }
     }
 
-    /// Returns true for the key in the log.
+    /// Returns the name that an access token or a trusted proxy gives to the person at the browser.
+    async fn read_given_name(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Result<Option<String>, Response> {
+        if let Some(tokens) = &self.access_tokens {
+            return tokens.verify(headers).await.map(Some);
+        }
+        let proxy = self.proxy_name.as_ref();
+        Ok(proxy.and_then(|proxy| proxy.read(headers, peer)))
+    }
+
+    /// Returns true for the key in the log, which signs in nobody where access tokens do.
     pub(super) fn is_sign_in_key(&self, key: &str) -> bool {
-        key.as_bytes().ct_eq(self.sign_in_key.as_bytes()).into()
+        let is_key: bool = key.as_bytes().ct_eq(self.sign_in_key.as_bytes()).into();
+        self.access_tokens.is_none() && is_key
     }
 }
 

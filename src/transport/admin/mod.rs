@@ -1,8 +1,10 @@
 //! The approval server, where a human decides about calls that wait: a console for browsers, and an
 //! API for `portkey-mcp approvals`.
 //!
-//! The server listens on loopback only, apart from MCP, so that callers cannot reach it.
+//! The server listens apart from MCP, so that callers cannot reach it: on loopback only, unless each
+//! request needs the access token of a person who may decide.
 
+mod access_tokens;
 mod api;
 mod assets;
 mod audit;
@@ -19,7 +21,7 @@ mod texts;
 use std::{
     fs,
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -32,12 +34,14 @@ use axum::{
 };
 use http::StatusCode;
 use portkey_bounded_file::{FileIdentity, display_path};
+use portkey_file_watch::WatchedValue;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use self::guard::ProxyName;
 use self::{
+    access_tokens::AccessTokens,
     audit::AuditPages,
     events::Inbox,
     guard::{OwnSites, guard_request},
@@ -46,7 +50,7 @@ use self::{
 };
 use super::auxiliary::{self, ConnectionLimits};
 use crate::{
-    auth::principal::Principal,
+    auth::{oauth::OAuth, principal::Principal},
     mcp::server::Server,
     observability::audit::AuditTrail,
     pipeline::approval::{Approvals, FormAction, FormResponse, Ticket},
@@ -70,7 +74,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Settings of the approval server.
 #[derive(Clone, Debug)]
 pub struct ApprovalServerSettings {
-    /// Loopback address to listen on.
+    /// Address to listen on: a loopback address, unless people need access tokens.
     pub listen: SocketAddr,
     /// File that gets the address and a token.
     pub file: Option<PathBuf>,
@@ -78,6 +82,8 @@ pub struct ApprovalServerSettings {
     pub public_url: Option<String>,
     /// Header in which a trusted proxy names the person at the browser.
     pub proxy_name: Option<ProxyName>,
+    /// Requires an access token for the console, whose bearer is named in it.
+    pub requires_tokens: bool,
     /// Audit log of the process, if it is a file.
     pub audit: Option<AuditTrail>,
 }
@@ -89,6 +95,7 @@ pub struct ApprovalServer {
     /// Address for links: that of the proxy, if there is one.
     url: String,
     history: Arc<OnceLock<History>>,
+    access_tokens: Option<AccessTokens>,
     /// The file with address and token. Kept open, because a file created after its removal may get
     /// the same inode number.
     connection_file: Option<(PathBuf, fs::File)>,
@@ -99,6 +106,8 @@ struct ServerState {
     approvals: Arc<Approvals>,
     sites: OwnSites,
     proxy_name: Option<ProxyName>,
+    /// Set if the console needs an access token.
+    access_tokens: Option<AccessTokens>,
     token: String,
     /// Key in the path of the page that signs in, which the log has.
     sign_in_key: String,
@@ -114,10 +123,11 @@ const PROXY_NAMES_APPROVERS: &str =
     "several people have to approve it, and the proxy names them: approve it in the console";
 
 impl ServerState {
-    /// Returns true if only people whom the proxy names can approve a ticket: with a typed name, one
-    /// person could stand for several.
+    /// Returns true if only people whom the proxy or a token names can approve a ticket: with a typed
+    /// name, one person could stand for several.
     fn takes_names_from_proxy(&self, ticket: Option<&Ticket>) -> bool {
-        self.proxy_name.is_some() && ticket.is_some_and(|ticket| ticket.approvers.is_some())
+        let is_named = self.proxy_name.is_some() || self.access_tokens.is_some();
+        is_named && ticket.is_some_and(|ticket| ticket.approvers.is_some())
     }
 
     fn history(&self) -> Option<&History> {
@@ -136,18 +146,26 @@ impl ApprovalServer {
         approvals: Arc<Approvals>,
     ) -> anyhow::Result<Self> {
         let listen = settings.listen;
+        let public_url = settings.public_url.as_deref();
+        let is_secure = public_url.is_some_and(|url| url.starts_with("https://"));
         if !listen.ip().is_loopback() {
-            bail!(
-                "--admin-listen {listen} can be reached from other machines; give a loopback address, and reach \
-                 it through a port forward or a proxy (docs/deployment.md)"
-            );
+            if !settings.requires_tokens {
+                bail!(
+                    "--admin-listen {listen} can be reached from other machines; give a loopback address, and reach \
+                     it through a port forward or a proxy, or give --admin-auth oauth (docs/deployment.md)"
+                );
+            }
+            if !is_secure {
+                bail!(
+                    "--admin-listen {listen} can be reached from other machines; give --admin-url, the https:// \
+                     address of the proxy in front of it, because tokens and cookies must not travel in the clear"
+                );
+            }
         }
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
-        let (url, token) = (
-            format!("http://{address}"),
-            hex::encode(random_bytes::<32>()?),
-        );
+        let url = format!("http://{}", own_address(address));
+        let token = hex::encode(random_bytes::<32>()?);
         secrets::learn_key(&token);
         let key = hex::encode(random_bytes::<16>()?);
         let mut connection_file = None;
@@ -157,19 +175,23 @@ impl ApprovalServer {
                 .with_context(context)?;
             connection_file = Some((file.clone(), written));
         }
-        let page = format!("/waiting/{key}");
+        let access_tokens = settings.requires_tokens.then(AccessTokens::default);
+        let page = match &access_tokens {
+            // The key signs in people without a token.
+            None => format!("/waiting/{key}"),
+            Some(_) => "/".to_owned(),
+        };
         info!(%address, page, "calls that wait for approval are decided about here");
         approvals.set_admin_url(url.clone());
         let shutdown = CancellationToken::new();
-        let public_url = settings.public_url.as_deref();
-        let is_secure = public_url.is_some_and(|url| url.starts_with("https://"));
         let history = Arc::<OnceLock<History>>::default();
         let state = ServerState {
             history: history.clone(),
             inbox: Inbox::new(approvals.clone(), shutdown.clone()),
             approvals,
-            sites: OwnSites::new(address.port(), public_url),
+            sites: OwnSites::new(address, public_url),
             proxy_name: settings.proxy_name,
+            access_tokens: access_tokens.clone(),
             token,
             sign_in_key: key,
             sessions: Sessions::new(address.port(), is_secure),
@@ -180,8 +202,29 @@ impl ApprovalServer {
             shutdown,
             url: settings.public_url.unwrap_or(url),
             history,
+            access_tokens,
             connection_file,
         })
+    }
+
+    /// Trusts the issuer of the server's callers, if the console needs access tokens.
+    ///
+    /// # Errors
+    /// Returns an error if the server has no such issuer, or its file does not say who may decide.
+    pub fn trust_issuer(&self, issuer: Option<Arc<WatchedValue<OAuth>>>) -> anyhow::Result<()> {
+        let issuer = issuer.filter(|issuer| issuer.get().has_approvers());
+        match (&self.access_tokens, issuer) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                warn!("[console] of the OAuth file has no effect without --admin-auth oauth");
+            }
+            (Some(_), None) => bail!(
+                "--admin-auth oauth needs --auth oauth, and the table [console] in the file of --auth-file, which \
+                 says who may decide about calls (docs/approval.md)"
+            ),
+            (Some(tokens), Some(issuer)) => tokens.trust(issuer),
+        }
+        Ok(())
     }
 
     /// Shows the journal of this server, if it has one. Changes are undone as the principal, if
@@ -196,6 +239,16 @@ impl ApprovalServer {
     pub fn url(&self) -> &str {
         self.url.trim_end_matches('/')
     }
+}
+
+/// Returns the address under which programs on the same machine reach a listener.
+fn own_address(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 impl Drop for ApprovalServer {

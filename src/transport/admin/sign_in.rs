@@ -61,27 +61,34 @@ impl SignInPage<'_> {
 
 fn page<'a>(
     key: Option<&'a str>,
-    proxy_name: Option<&'a str>,
+    given_name: Option<&'a str>,
     name: &'a str,
     next: &'a str,
 ) -> SignInPage<'a> {
     SignInPage {
         frame: Frame::plain("Sign in"),
         key,
-        name: proxy_name.unwrap_or(name),
-        is_name_given: proxy_name.is_some(),
+        name: given_name.unwrap_or(name),
+        is_name_given: given_name.is_some(),
         next: own_path(next),
         max_name_chars: MAX_NAME_CHARS,
         problem: None,
     }
 }
 
-/// Shows the form that asks for the token.
+/// Shows the form that asks for the token, or begins a session where an access token names the
+/// person.
 pub(super) async fn show(
+    State(server): State<Arc<ServerState>>,
     Extension(access): Extension<RequestAccess>,
     Query(query): Query<SignInQuery>,
 ) -> Response {
-    page(None, proxy_name(&access), "", &query.next).render(StatusCode::OK)
+    if server.access_tokens.is_some()
+        && let Some(name) = given_name(&access)
+    {
+        return begin_session(&server, name, &query.next);
+    }
+    page(None, given_name(&access), "", &query.next).render(StatusCode::OK)
 }
 
 /// Shows the form that asks for the name only, because the key is in the address.
@@ -89,7 +96,7 @@ pub(super) async fn show_by_key(
     Extension(access): Extension<RequestAccess>,
     Segments(key): Segments<String>,
 ) -> Response {
-    page(Some(&key), proxy_name(&access), "", "").render(StatusCode::OK)
+    page(Some(&key), given_name(&access), "", "").render(StatusCode::OK)
 }
 
 /// Exchanges the token for a cookie.
@@ -98,14 +105,18 @@ pub(super) async fn submit(
     Extension(access): Extension<RequestAccess>,
     Form(form): Form<SignInForm>,
 ) -> Response {
+    if server.access_tokens.is_some() {
+        // There is no such form: the token of the file names nobody.
+        return Redirect::to("/sign-in").into_response();
+    }
     let given = form.token.trim();
     let is_token: bool = given.as_bytes().ct_eq(server.token.as_bytes()).into();
     let is_key = server.is_sign_in_key(given);
-    let proxy_name = proxy_name(&access);
-    let name = proxy_name.unwrap_or(form.by.trim());
+    let given_name = given_name(&access);
+    let name = given_name.unwrap_or(form.by.trim());
     let key = is_key.then_some(given);
     let again = |status, problem: &'static str| {
-        let mut page = page(key, proxy_name, form.by.trim(), &form.next);
+        let mut page = page(key, given_name, form.by.trim(), &form.next);
         page.problem = Some(problem);
         page.render(status)
     };
@@ -122,6 +133,11 @@ pub(super) async fn submit(
         1..=MAX_NAME_CHARS => {}
         _ => return again(StatusCode::UNPROCESSABLE_ENTITY, "The name is too long."),
     }
+    begin_session(&server, name, &form.next)
+}
+
+/// Begins a session of the person with this name, and leads to the page that was wanted.
+fn begin_session(server: &ServerState, name: &str, next: &str) -> Response {
     let Some(cookie) = server.sessions.begin(name) else {
         return pages::message(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -130,7 +146,7 @@ pub(super) async fn submit(
     };
     warn!(name, "somebody signed in to the approval server");
     let headers = AppendHeaders([(header::SET_COOKIE, cookie)]);
-    (headers, Redirect::to(own_path(&form.next))).into_response()
+    (headers, Redirect::to(own_path(next))).into_response()
 }
 
 /// Ends the session.
@@ -151,10 +167,10 @@ pub(super) async fn sign_out(
     Ok((headers, Redirect::to("/sign-in")).into_response())
 }
 
-fn proxy_name(access: &RequestAccess) -> Option<&str> {
+fn given_name(access: &RequestAccess) -> Option<&str> {
     match access {
-        RequestAccess::Public { proxy_name } | RequestAccess::SignInKey { proxy_name } => {
-            proxy_name.as_deref()
+        RequestAccess::Public { given_name } | RequestAccess::SignInKey { given_name } => {
+            given_name.as_deref()
         }
         _ => None,
     }

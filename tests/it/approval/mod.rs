@@ -2,6 +2,7 @@
 
 mod calls;
 mod console;
+mod console_tokens;
 mod forms;
 mod page;
 mod redis_user;

@@ -1,7 +1,7 @@
 //! Authentication of callers over HTTP, and the upstream key for each.
 
 mod key;
-mod oauth;
+pub(crate) mod oauth;
 mod token;
 
 use http::{HeaderMap, header};

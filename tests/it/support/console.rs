@@ -95,6 +95,15 @@ impl Browser {
         read(answer).await
     }
 
+    /// Opens the page that signs in by a header, and keeps the cookie.
+    pub(crate) async fn keep_session(&mut self) {
+        let request = self.with_session(self.client.get(format!("{}/sign-in", self.url)));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+        self.cookie = Some(cookie.to_owned());
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Page {
         let request = self.client.get(format!("{}{path}", self.url));
         read(self.with_session(request).send().await.unwrap()).await

@@ -61,8 +61,8 @@ pub(super) struct ApprovalOptions {
         value_parser = parse_seconds
     )]
     approval_timeout: Duration,
-    /// Loopback address of the approval server, for its web console and `portkey-mcp approvals`; port 0 selects a
-    /// free port.
+    /// Address of the approval server, for its web console and `portkey-mcp approvals`; port 0 selects a free port.
+    /// Beyond loopback, it needs --admin-auth oauth.
     #[arg(
         long,
         global = true,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::HeaderName;
 use ipnet::IpNet;
 use portkey_bounded_file::display_path;
@@ -20,9 +20,28 @@ use crate::{
 /// Minimum length of the key, in characters.
 const MIN_KEY_CHARS: usize = 32;
 
+/// Way to sign in to the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ConsoleAuth {
+    /// By the token in --admin-file, or the address in the log.
+    Token,
+    /// By an access token in each request, from the issuer of --auth oauth; a proxy that signs people in sends it.
+    /// [console] of the --auth-file names the role.
+    Oauth,
+}
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Approval")]
 pub(super) struct ConsoleOptions {
+    /// Way to sign in to the console. Addresses beyond loopback need oauth.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_ADMIN_AUTH",
+        value_name = "METHOD",
+        default_value = "token"
+    )]
+    admin_auth: ConsoleAuth,
     /// Address of a proxy in front of the approval server, such as `https://approvals.example.com`, for browsers
     /// and links.
     #[arg(
@@ -76,6 +95,11 @@ pub(super) struct ConsoleOptions {
 impl ConsoleOptions {
     pub(super) fn public_url(&self) -> Option<String> {
         self.admin_url.clone()
+    }
+
+    /// Returns true if the console needs an access token in each request.
+    pub(super) fn requires_tokens(&self) -> bool {
+        self.admin_auth == ConsoleAuth::Oauth
     }
 
     pub(super) fn proxy_name(&self) -> Option<ProxyName> {

@@ -52,6 +52,7 @@ impl GuardOptions {
             file: self.approval.admin_file.clone(),
             public_url: self.console.public_url(),
             proxy_name: self.console.proxy_name(),
+            requires_tokens: self.console.requires_tokens(),
             audit,
         });
         Ok(ApprovalSettings {

@@ -32,7 +32,7 @@ const ALICE_TENANT: &str = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:C
 const TOOLSETS: &[&str] = &["integrations", "prompts"];
 
 /// Returns the settings of a server that trusts this issuer, with further lines before the tenants.
-fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
+pub(crate) fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
     format!(
         "resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{more}\n{tenants}",
         issuer.url
@@ -89,7 +89,7 @@ fn claims(issuer: &Issuer) -> Value {
 }
 
 /// Returns these claims with changes. `null` removes a claim.
-fn claims_with(issuer: &Issuer, changes: Value) -> Value {
+pub(crate) fn claims_with(issuer: &Issuer, changes: Value) -> Value {
     let mut claims = claims(issuer);
     for (name, value) in changes.as_object().unwrap() {
         match value {
