@@ -1,6 +1,7 @@
 //! One call, from its name and arguments to the upstream's response. A request to the endpoint of
 //! an operation is a call, too.
 
+mod answer;
 pub mod approval;
 mod builder;
 mod call_history;
@@ -57,6 +58,7 @@ use crate::{
 };
 
 pub use self::{
+    answer::Answer,
     call_history::CALL_HISTORY_DURATION,
     change_caller::owner_of,
     error::{CallError, StepFailure},
@@ -130,7 +132,7 @@ enum CallResult {
     /// The call is planned and was not sent.
     Planned(Box<PlannedCall>),
     /// The upstream answered.
-    Answered(Value),
+    Answered(Answer),
     /// The upstream answered a read whose answer this server needs itself.
     State(Box<ResourceState>),
     /// The upstream answered, and its response goes to the client as it came.
@@ -160,8 +162,15 @@ impl CallResult {
         redactions: &[Arc<[FieldPath]>],
     ) -> Result<bool, CallError> {
         match self {
-            Self::DryRun(value) | Self::Answered(value) => {
+            Self::DryRun(value) | Self::Answered(Answer::Document(value)) => {
                 Ok(PolicyEvaluation::redact(redactions, value))
+            }
+            Self::Answered(Answer::Clean(_)) if redactions.is_empty() => Ok(false),
+            Self::Answered(answer) => {
+                let mut document = answer.take_document();
+                let is_redacted = PolicyEvaluation::redact(redactions, &mut document);
+                *answer = document.into();
+                Ok(is_redacted)
             }
             Self::State(state) => Ok(PolicyEvaluation::redact(redactions, &mut state.shown)),
             Self::Planned(planned) => Ok(PolicyEvaluation::redact(redactions, &mut planned.report)),
@@ -173,21 +182,27 @@ impl CallResult {
     fn journaled_answer(&self) -> Option<Value> {
         match self {
             Self::DryRun(_) | Self::Planned(_) => None,
-            Self::Answered(value) => Some(value.clone()),
+            Self::Answered(answer) => Some(answer.clone().into_document()),
             Self::State(state) => Some(state.shown.clone()),
             Self::Forwarded(response) => response.document(),
         }
     }
 
     /// Returns the result of a tool call.
-    fn into_value(self) -> Value {
+    fn into_answer(self) -> Answer {
         match self {
-            Self::DryRun(value) | Self::Answered(value) => value,
-            Self::State(state) => state.shown,
-            Self::Planned(planned) => planned.report,
+            Self::Answered(answer) => answer,
+            Self::DryRun(value) => value.into(),
+            Self::State(state) => state.shown.into(),
+            Self::Planned(planned) => planned.report.into(),
             // Only requests are forwarded; this keeps the match complete.
-            Self::Forwarded(_) => Value::Null,
+            Self::Forwarded(_) => Value::Null.into(),
         }
+    }
+
+    /// Returns the result of a tool call as a document.
+    fn into_value(self) -> Value {
+        self.into_answer().into_document()
     }
 }
 
@@ -225,6 +240,20 @@ impl Dispatcher {
         call: ToolCall<'_>,
         record: &mut CallRecord,
     ) -> Result<Value, CallError> {
+        let answer = self.call_for_answer(call, record).await;
+        answer.map(Answer::into_document)
+    }
+
+    /// Makes a call like [`Self::call`], and leaves an answer in which nothing had to change as the
+    /// upstream's text.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call_for_answer(
+        &self,
+        call: ToolCall<'_>,
+        record: &mut CallRecord,
+    ) -> Result<Answer, CallError> {
         let principal = call.principal;
         let request_info = call.request_info;
         let outcome = self.execute(call, &CallForm::Arguments, record).await;
@@ -235,7 +264,7 @@ impl Dispatcher {
             self.record_ordered_call(principal, request_info, record)
                 .await;
         }
-        outcome.map(CallResult::into_value)
+        outcome.map(CallResult::into_answer)
     }
 
     /// Records a call that was rejected for its name or its arguments before it reached the

@@ -147,7 +147,7 @@ impl CallResult {
             Self::DryRun(report) => ReceivedAnswer::DryRun(report),
             Self::Forwarded(response) => ReceivedAnswer::Forwarded(response),
             // Neither a preview nor a state is served at an endpoint; this keeps the match complete.
-            Self::Answered(value) => ReceivedAnswer::DryRun(value),
+            Self::Answered(answer) => ReceivedAnswer::DryRun(answer.into_document()),
             Self::State(state) => ReceivedAnswer::DryRun(state.shown),
             Self::Planned(planned) => ReceivedAnswer::DryRun(planned.report),
         }

@@ -3,10 +3,9 @@
 use std::pin::pin;
 
 use portkey_operation::JsonMap;
-use serde_json::Value;
 
 use super::{
-    CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
+    Answer, CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
     failed_call::ScopeArguments, forwarded::UnfinishedResponse, response::RawResponse,
     state::ResourceState,
 };
@@ -177,7 +176,7 @@ impl Dispatcher {
 /// A response as the form of the call wants it.
 enum FinishedResponse {
     /// The result of a tool call.
-    Result(Value),
+    Result(Answer),
     /// The answer to a read, as it came and as the caller may see it.
     State(Box<ResourceState>),
     /// A response to forward.

@@ -272,7 +272,7 @@ impl Dispatcher {
         match call.form {
             CallForm::Arguments if is_preview => {
                 let preview = Box::pin(self.answer_with_preview(call, args, audit_entry)).await?;
-                Ok(CallResult::Answered(preview))
+                Ok(CallResult::Answered(preview.into()))
             }
             _ => box_future(self.send(call, args, audit_entry)).await,
         }

@@ -11,7 +11,7 @@ use rmcp::{
     RoleServer, ServiceExt,
     model::{
         CallToolRequest, CallToolRequestMethod, CallToolRequestParams, ErrorCode, ErrorData,
-        JsonRpcMessage, JsonRpcVersion2_0, RequestId,
+        JsonRpcMessage, JsonRpcVersion2_0, RequestId, ServerResult,
     },
     service::{RxJsonRpcMessage, ServerInitializeError, TxJsonRpcMessage},
     transport::{Transport, io::stdio_pipes},
@@ -31,7 +31,10 @@ use super::{
     message_limits::{self, RejectedMessage},
     trim::trim_message,
 };
-use crate::mcp::server::Server;
+use crate::mcp::{
+    reply::{self, StructuredForm},
+    server::Server,
+};
 
 /// Maximum length of a line, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
@@ -341,9 +344,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> LineTr
             bytes: 0,
         };
         async move {
-            let mut line = Vec::with_capacity(INITIAL_LINE_BYTES);
-            serde_json::to_writer(&mut line, &message)?;
-            drop(message);
+            let mut line = encode_message(message)?;
             line.push(b'\n');
             waiting.set_bytes(line.len());
             let mut output = output.lock().await;
@@ -453,6 +454,24 @@ impl Drop for PendingWrite {
     }
 }
 
+/// Encodes a message.
+fn encode_message(message: TxJsonRpcMessage<RoleServer>) -> serde_json::Result<Vec<u8>> {
+    if let JsonRpcMessage::Response(response) = message {
+        let (id, result) = (response.id, response.result);
+        return match result {
+            ServerResult::CallToolResult(result) => reply::encode_response(&id, result),
+            result => to_line(&JsonRpcMessage::response(result, id)),
+        };
+    }
+    to_line(&message)
+}
+
+fn to_line(message: &TxJsonRpcMessage<RoleServer>) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(INITIAL_LINE_BYTES);
+    serde_json::to_writer(&mut line, message)?;
+    Ok(line)
+}
+
 /// Error for a line that is no message, with the id of its request if known.
 struct LineError {
     code: ErrorCode,
@@ -506,6 +525,8 @@ fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
     let ToolCall { id, mut params, .. } = serde_json::from_slice(line).ok()?;
     let metadata = params.meta.take();
     let mut request = CallToolRequest::new(params);
+    // `encode_message` writes the result.
+    request.extensions.insert(StructuredForm::Text);
     if let Some(metadata) = metadata {
         request.extensions.insert(metadata);
     }

@@ -116,7 +116,7 @@ fn truncate_id(id: &str) -> String {
 }
 
 impl UpstreamResponse {
-    pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let id = ["x-portkey-request-id", "x-portkey-trace-id", "x-request-id"];
         Self {

@@ -5,12 +5,14 @@ mod explain;
 
 use std::borrow::Cow;
 
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+use portkey_operation::JsonMap;
+use rmcp::model::{CallToolResult, ContentBlock, Extensions, MetaObject};
+use serde_json::Value;
 
 pub use encode::encode_response;
 
 use crate::{
-    mcp::results::{RenderedResult, ResultContent},
+    mcp::results::{RenderedResult, ResultContent, ShownResult},
     pipeline::CallError,
     security::secrets::mask_text,
 };
@@ -48,6 +50,48 @@ pub fn success_result(
         result.structured_content = Some(shown.structured);
     }
     result.meta = has_strangers_text.then(untrusted_meta);
+    result
+}
+
+/// Form of the structured content in a result that equals its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StructuredForm {
+    /// The document. Any encoder can write it.
+    #[default]
+    Document,
+    /// An empty object. [`encode_response`] writes the text in its place. A transport that encodes results
+    /// that way puts this into the extensions of a request.
+    Text,
+}
+
+impl StructuredForm {
+    /// Returns the form that the transport of a request can encode.
+    pub fn from_extensions(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
+
+/// Builds the result of a successful call like [`success_result`], with structured content in a form
+/// that the transport can encode.
+pub fn shown_result(
+    shown: ShownResult,
+    content: ResultContent,
+    is_untrusted: bool,
+    form: StructuredForm,
+) -> CallToolResult {
+    let text = match (shown, content, form) {
+        (ShownResult::Text(text), ResultContent::Text, _) => text,
+        (
+            ShownResult::Text(text) | ShownResult::Document(RenderedResult { text, .. }),
+            ResultContent::Both,
+            StructuredForm::Text,
+        ) => text,
+        (shown, ..) => return success_result(shown.into_rendered(), content, is_untrusted),
+    };
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content =
+        (content == ResultContent::Both).then(|| Value::Object(JsonMap::new()));
+    result.meta = is_untrusted.then(untrusted_meta);
     result
 }
 

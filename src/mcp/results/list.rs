@@ -32,7 +32,7 @@ pub(crate) const ALL_WORKSPACES_ARGUMENT: &str = "all_workspaces";
 /// Argument of lists that has the workspace.
 pub(crate) const WORKSPACE_ARGUMENT: &str = "workspace_id";
 /// Keys that may hold the items of a list: the envelope differs between endpoints.
-const ITEM_KEYS: [&str; 8] = [
+pub(super) const ITEM_KEYS: [&str; 8] = [
     DATA_KEY,
     "models",
     "workspaces",
@@ -90,6 +90,8 @@ pub struct PageCollector<'a> {
     /// Key that holds the items; `None` if the response has no list.
     items_key: Option<String>,
     items: Vec<Value>,
+    /// Number of items, including items that are not collected as documents.
+    item_count: usize,
     pages: usize,
     bytes: usize,
     next_page: Option<JsonMap>,
@@ -258,6 +260,11 @@ impl ListOptions {
         self.all_pages
     }
 
+    /// Returns `true` if nothing but one page with all its fields is requested.
+    pub(super) fn wants_page_as_received(&self) -> bool {
+        self.fields.is_empty() && !self.all_pages && !self.all_workspaces
+    }
+
     /// Returns `true` if the lists of all workspaces are requested.
     pub const fn wants_all_workspaces(&self) -> bool {
         self.all_workspaces
@@ -283,8 +290,22 @@ impl<'a> PageCollector<'a> {
         args: &JsonMap,
         answer: Value,
     ) -> Self {
-        let (mut envelope, at, items) = split_envelope(answer);
-        let returned = items.len() as u64;
+        let (envelope, at, items) = split_envelope(answer);
+        let item_count = items.len();
+        Self::from_page(listing, wishes, args, envelope, at, (items, item_count))
+    }
+
+    /// Starts with a page whose items are `item_count`. They are in `items` unless they are kept as
+    /// text elsewhere.
+    pub(super) fn from_page(
+        listing: &'a Listing,
+        wishes: &'a ListOptions,
+        args: &JsonMap,
+        mut envelope: JsonMap,
+        at: Option<String>,
+        (items, item_count): (Vec<Value>, usize),
+    ) -> Self {
+        let returned = item_count as u64;
         let skipped = listing.items_before(args, returned);
         let seen = skipped.saturating_add(returned);
         let next = at
@@ -306,6 +327,7 @@ impl<'a> PageCollector<'a> {
             envelope,
             items_key: at,
             items,
+            item_count,
             pages: 1,
             bytes,
             next_page: next,
@@ -325,7 +347,7 @@ impl<'a> PageCollector<'a> {
 
     /// Returns the limit that was reached, if any.
     fn reached_limit(&self) -> Option<String> {
-        if self.items.len() >= MAX_LIST_ITEMS {
+        if self.item_count >= MAX_LIST_ITEMS {
             Some(format!("{MAX_LIST_ITEMS} items"))
         } else if self.pages >= MAX_LIST_PAGES {
             Some(format!("{MAX_LIST_PAGES} pages"))
@@ -368,6 +390,7 @@ impl<'a> PageCollector<'a> {
         self.bytes = self.bytes.saturating_add(bytes);
         self.envelope = envelope;
         let returned = items.len() as u64;
+        self.item_count += items.len();
         self.items.extend(items);
         self.next_page =
             self.listing
@@ -388,7 +411,7 @@ impl<'a> PageCollector<'a> {
 
     /// Returns the number of items up to the end of the collected pages.
     fn covered_items(&self) -> u64 {
-        self.items_before.saturating_add(self.items.len() as u64)
+        self.items_before.saturating_add(self.item_count as u64)
     }
 
     /// Returns the number of items missing from the total that the upstream reports.
@@ -425,7 +448,7 @@ impl<'a> PageCollector<'a> {
         // Later pages have warned already. An empty page after the end of a list is correct.
         let is_short =
             self.pages == 1 && self.next_page.is_none() && self.missing_items().is_some();
-        match self.items.is_empty() {
+        match self.item_count == 0 {
             true if is_short => Some(format!("the page is empty; {}", missing())),
             false if is_short && self.options.all_pages => Some(format!(
                 "this page is said to be the only one; {}",
@@ -442,7 +465,7 @@ impl<'a> PageCollector<'a> {
 
     /// Returns the number of items so far, and the total if it is known.
     pub fn progress(&self) -> (usize, Option<u64>) {
-        (self.items.len(), total_items(&self.envelope))
+        (self.item_count, total_items(&self.envelope))
     }
 
     /// Returns the list in its envelope.
@@ -451,6 +474,24 @@ impl<'a> PageCollector<'a> {
     /// null after the last. Fields of these names from Portkey stay. `absent_fields` are names that
     /// no item has, and `stopped` is the reason for which collecting ended early.
     pub fn finish(mut self) -> Value {
+        let items = std::mem::take(&mut self.items);
+        let options = self.options;
+        let fields = &options.fields;
+        let absent = match items.is_empty() {
+            true => Vec::new(),
+            false => fields.missing_names(&items),
+        };
+        let items = if fields.is_empty() {
+            items
+        } else {
+            items.iter().map(|item| fields.select(item)).collect()
+        };
+        self.finish_with(items.into(), &absent)
+    }
+
+    /// Returns the envelope of the list as [`Self::finish`] does, with `items` in the place of its
+    /// items.
+    pub(super) fn finish_with(mut self, items: Value, absent: &[&str]) -> Value {
         if self.items_key.is_some() {
             self.warnings.extend(self.incomplete_warning());
         }
@@ -458,7 +499,7 @@ impl<'a> PageCollector<'a> {
             options: wishes,
             mut envelope,
             items_key: at,
-            items,
+            item_count,
             next_page: next,
             stop_reason: stopped,
             warnings,
@@ -468,26 +509,20 @@ impl<'a> PageCollector<'a> {
         let Some(at) = at else {
             return add_warnings(fields.select(&Value::Object(envelope)), warnings);
         };
-        let known = total_items(&envelope).or(next.is_none().then_some(items.len() as u64));
+        let known = total_items(&envelope).or(next.is_none().then_some(item_count as u64));
         let mut say = |name: &str, value: Value| {
             envelope.entry(name).or_insert(value);
         };
         say("total", json!(known));
-        say("returned", items.len().into());
+        say("returned", item_count.into());
         say("next", next.map(|args| wishes.insert_into(args)).into());
         if let Some(why) = stopped {
             say("stopped", why.into());
         }
-        let absent = fields.missing_names(&items);
-        if !absent.is_empty() && !items.is_empty() {
+        if !absent.is_empty() {
             say("absent_fields", json!(absent));
         }
-        let items = if fields.is_empty() {
-            items
-        } else {
-            items.iter().map(|item| fields.select(item)).collect()
-        };
-        envelope.insert(at, items.into());
+        envelope.insert(at, items);
         add_warnings(Value::Object(envelope), warnings)
     }
 }

@@ -5,6 +5,7 @@ mod part;
 mod preview;
 mod project;
 mod store;
+mod text;
 mod warnings;
 mod workspaces;
 
@@ -17,7 +18,7 @@ use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::{preview::Truncation, store::ResultStore};
+use self::{preview::Truncation, store::ResultStore, text::push_field};
 use crate::{
     auth::principal::Principal,
     mcp::{resources::result_uri, tool_names::spell_in_text},
@@ -29,6 +30,7 @@ pub use self::{
     list::{ListOptions, Listing, MAX_LIST_ITEMS, MAX_LIST_PAGES, PageCollector},
     part::{PartRequest, ResultPart},
     store::{MAX_BYTES_PER_CALLER, ResultError},
+    text::{TextList, ToolAnswer},
     warnings::{WARNINGS_KEY, add_warnings, annotate},
     workspaces::{ListedWorkspace, MAX_LIST_WORKSPACES, MAX_WORKSPACE_CALLS, WorkspaceCollector},
 };
@@ -39,6 +41,9 @@ pub const DEFAULT_RESULT_BYTES: usize = 24_000;
 pub const MIN_RESULT_BYTES: usize = 1_024;
 /// Default time for which a truncated result is stored.
 pub const DEFAULT_RESULT_TTL: Duration = Duration::from_secs(900);
+
+/// Size of the braces and the key around a value that is no object.
+const MAX_WRAPPER_BYTES: usize = DATA_KEY.len() + 5;
 
 /// Key of the truncation notice in a result.
 const TRUNCATED_KEY: &str = "truncated";
@@ -74,6 +79,30 @@ pub struct RenderedResult {
     pub structured: Value,
     /// Compact JSON of the result; a list that is not truncated has no object around it.
     pub text: String,
+}
+
+/// A result as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ShownResult {
+    /// A document with its text.
+    Document(RenderedResult),
+    /// Only the text: compact JSON that was never a document. The structured content of a text that
+    /// is no object has it under `data`.
+    Text(String),
+}
+
+impl ShownResult {
+    /// Returns the result with its document.
+    pub fn into_rendered(self) -> RenderedResult {
+        match self {
+            Self::Document(rendered) => rendered,
+            Self::Text(text) => {
+                // Texts are written from JSON, so they are read.
+                let document = serde_json::from_str(&text).unwrap_or_default();
+                SerializedResult::new(document, text).into_rendered()
+            }
+        }
+    }
 }
 
 /// Properties of a result beside its JSON.
@@ -189,6 +218,52 @@ impl Results {
             // Boxed, so that the small future of most results does not need its space.
             None => Box::pin(self.render_large(principal, answer, origin, may_keep)).await,
         }
+    }
+
+    /// Renders the answer of a tool call like [`Self::render_if`]. What is text stays text.
+    pub async fn render_answer(
+        &self,
+        principal: &Principal,
+        answer: ToolAnswer,
+        origin: ResultFlags,
+        may_keep: impl Future<Output = bool>,
+    ) -> ShownResult {
+        let fits = |bytes: usize| self.max_bytes.is_none_or(|max| bytes <= max);
+        let document = match answer {
+            ToolAnswer::Document(document) => document,
+            ToolAnswer::Clean(json) if fits(json.as_str().len() + MAX_WRAPPER_BYTES) => {
+                return ShownResult::Text(json.into_text());
+            }
+            ToolAnswer::List(list) if list.items.as_str().len() <= MAX_INLINE_BYTES => {
+                let list = self.render_list(principal, *list, origin, may_keep);
+                return Box::pin(list).await;
+            }
+            answer if answer.text_len() <= MAX_INLINE_BYTES => answer.into_document(),
+            answer => {
+                let read = move || answer.into_document();
+                self.workers.run_finishing(read).await
+            }
+        };
+        ShownResult::Document(self.render_if(principal, document, origin, may_keep).await)
+    }
+
+    /// Renders a list whose items are text.
+    async fn render_list(
+        &self,
+        principal: &Principal,
+        list: TextList,
+        origin: ResultFlags,
+        may_keep: impl Future<Output = bool>,
+    ) -> ShownResult {
+        let text = list.to_text();
+        let bytes = text.len();
+        let Some(max_bytes) = self.max_bytes.filter(|max| bytes > *max) else {
+            return ShownResult::Text(text);
+        };
+        let notice = self
+            .store_result(principal, text, bytes, origin, may_keep)
+            .await;
+        ShownResult::Text(truncate_list(max_bytes, &list, notice))
     }
 
     async fn render_small(
@@ -335,7 +410,7 @@ impl SerializedResult {
     fn new(answer: Value, text: String) -> Self {
         let is_object = answer.is_object();
         // Adds the braces and the key around a value that is no object.
-        let bytes = text.len() + if is_object { 0 } else { DATA_KEY.len() + 5 };
+        let bytes = text.len() + if is_object { 0 } else { MAX_WRAPPER_BYTES };
         let structured = if is_object {
             answer
         } else {
@@ -404,15 +479,21 @@ impl TruncationNotice {
     }
 }
 
-/// Truncates an object, and puts a notice in front.
-fn truncate_object(max_bytes: usize, whole: &Value, mut notice: TruncationNotice) -> Value {
+/// Truncates a value within the space that a notice leaves, and notes what was truncated.
+///
+/// `preview` truncates to the given size, and returns what is shown with its size.
+fn truncate_beside_notice<T>(
+    max_bytes: usize,
+    notice: &mut TruncationNotice,
+    preview: impl FnOnce(usize, &mut Vec<Truncation>) -> Option<(T, usize)>,
+) -> Option<T> {
     let size = |value: &Value| preview::json_size_within(value, max_bytes).unwrap_or(max_bytes);
     let base = size(&json!({ TRUNCATED_KEY: notice }));
     let for_cuts = max_bytes / 8;
     let mut cuts = Vec::new();
     let room = max_bytes.saturating_sub(base + for_cuts);
-    let (head, used) = preview::preview_value(whole, room, "", &mut cuts)
-        .unwrap_or_else(|| (Value::Object(JsonMap::new()), 2));
+    let (head, used) =
+        preview(room, &mut cuts).map_or((None, 2), |(head, used)| (Some(head), used));
     let mut left = max_bytes.saturating_sub(base + used);
     for cut in cuts {
         let Some(rest) = left.checked_sub(size(&json!(cut)) + 1) else {
@@ -421,9 +502,32 @@ fn truncate_object(max_bytes: usize, whole: &Value, mut notice: TruncationNotice
         left = rest;
         notice.cut.push(cut);
     }
+    head
+}
+
+/// Truncates a list whose items are text, and puts a notice in front. Returns its JSON.
+fn truncate_list(max_bytes: usize, whole: &TextList, mut notice: TruncationNotice) -> String {
+    let preview = |room, cuts: &mut Vec<_>| preview::preview_text_list(whole, room, cuts);
+    let head = truncate_beside_notice(max_bytes, &mut notice, preview).unwrap_or_default();
+    let mut text = "{".to_owned();
+    push_field(&mut text, TRUNCATED_KEY, json!(notice));
+    for (name, value) in head {
+        if name != TRUNCATED_KEY {
+            text.push(',');
+            push_field(&mut text, name, value);
+        }
+    }
+    text.push('}');
+    text
+}
+
+/// Truncates an object, and puts a notice in front.
+fn truncate_object(max_bytes: usize, whole: &Value, mut notice: TruncationNotice) -> Value {
+    let preview = |room, cuts: &mut Vec<_>| preview::preview_value(whole, room, "", cuts);
+    let head = truncate_beside_notice(max_bytes, &mut notice, preview);
     let mut shown = JsonMap::new();
     shown.insert(TRUNCATED_KEY.to_owned(), json!(notice));
-    if let Value::Object(head) = head {
+    if let Some(Value::Object(head)) = head {
         // The notice comes first, and is not replaced by a field of that name.
         shown.extend(head.into_iter().filter(|(name, _)| name != TRUNCATED_KEY));
     }

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use portkey_operation::JsonMap;
 use serde::Serialize;
 use serde_json::Value;
+
+use super::text::TextList;
+use crate::security::secrets::CleanList;
 
 /// Minimum that is shown of a large value in an object, in bytes, as long as anything fits.
 const MIN_VALUE_BYTES: usize = 160;
@@ -18,6 +20,74 @@ pub(super) struct Truncation {
     pub(super) returned: usize,
     /// Number of items, entries or characters in all.
     pub(super) of: usize,
+}
+
+/// A value of a field that can be truncated.
+pub(super) trait FieldValue: Copy {
+    /// What is shown of the value.
+    type Shown;
+
+    /// Returns the size of the value as compact JSON; `None` if it exceeds `max_bytes`.
+    fn size_within(self, max_bytes: usize) -> Option<usize>;
+
+    /// Truncates the value as [`preview_value`] does.
+    fn preview(
+        self,
+        room: usize,
+        pointer: &str,
+        cuts: &mut Vec<Truncation>,
+    ) -> Option<(Self::Shown, usize)>;
+}
+
+impl FieldValue for &Value {
+    type Shown = Value;
+
+    fn size_within(self, max_bytes: usize) -> Option<usize> {
+        json_size_within(self, max_bytes)
+    }
+
+    fn preview(
+        self,
+        room: usize,
+        pointer: &str,
+        cuts: &mut Vec<Truncation>,
+    ) -> Option<(Value, usize)> {
+        preview_value(self, room, pointer, cuts)
+    }
+}
+
+/// A field of a list whose items are text.
+#[derive(Clone, Copy)]
+enum ListField<'a> {
+    Items(&'a CleanList),
+    Other(&'a Value),
+}
+
+impl FieldValue for ListField<'_> {
+    /// JSON.
+    type Shown = String;
+
+    fn size_within(self, max_bytes: usize) -> Option<usize> {
+        match self {
+            Self::Items(items) => Some(items.as_str().len()).filter(|size| *size <= max_bytes),
+            Self::Other(value) => json_size_within(value, max_bytes),
+        }
+    }
+
+    fn preview(
+        self,
+        room: usize,
+        pointer: &str,
+        cuts: &mut Vec<Truncation>,
+    ) -> Option<(String, usize)> {
+        match self {
+            Self::Items(items) => preview_items(items, room, pointer, cuts),
+            Self::Other(value) => {
+                let (shown, size) = preview_value(value, room, pointer, cuts)?;
+                Some((shown.to_string(), size))
+            }
+        }
+    }
 }
 
 /// Counts bytes up to a limit.
@@ -95,7 +165,14 @@ pub(super) fn preview_value(
     }
     match value {
         Value::Array(items) => preview_list(items, room, pointer, cuts),
-        Value::Object(map) => preview_object(map, room, pointer, cuts),
+        Value::Object(map) => {
+            let fields = map.iter().map(|(name, value)| (name.as_str(), value));
+            let (fields, used) = preview_fields(fields, room, pointer, cuts)?;
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
+            Some((Value::Object(fields.collect()), used))
+        }
         Value::String(text) => preview_string(text, room, pointer, cuts),
         _ => None,
     }
@@ -133,18 +210,79 @@ fn preview_list(
     (used <= room).then_some((Value::Array(taken), used))
 }
 
-/// Takes the first entries. Small ones stay whole, and large ones share the space left.
-fn preview_object(
-    map: &JsonMap,
+/// Takes whole items as far as they fit, as [`preview_list`] does.
+fn preview_items(
+    items: &CleanList,
     room: usize,
     pointer: &str,
     cuts: &mut Vec<Truncation>,
-) -> Option<(Value, usize)> {
+) -> Option<(String, usize)> {
+    let whole = items.as_str();
+    if whole.len() <= room {
+        return Some((whole.to_owned(), whole.len()));
+    }
+    // The items stand in the text as they are taken: with commas between them.
+    let mut used = 2;
+    let mut taken = 0;
+    let mut beginning = None;
+    let place = cuts.len();
+    for item in items.iter() {
+        let comma = usize::from(taken > 0);
+        let left = room.checked_sub(used + comma);
+        if left.is_some_and(|left| item.len() <= left) {
+            used += item.len() + comma;
+            taken += 1;
+            continue;
+        }
+        if taken == 0 {
+            // The scan has accepted the item, so it is read.
+            let item: Value = serde_json::from_str(item).ok()?;
+            if let Some((part, size)) = preview_value(&item, left?, &format!("{pointer}/0"), cuts) {
+                beginning = Some(format!("[{part}]"));
+                used += size;
+                taken = 1;
+            }
+        }
+        break;
+    }
+    record_truncation(cuts, place, pointer, taken, items.len());
+    let shown = match beginning {
+        Some(beginning) => beginning,
+        None => format!("{}]", whole.get(..used - 1)?),
+    };
+    (used <= room).then_some((shown, used))
+}
+
+/// Takes the first fields of a list whose items are text, as for a document. Returns their names
+/// and JSON, with the size of the object of them.
+pub(super) fn preview_text_list<'a>(
+    list: &'a TextList,
+    room: usize,
+    cuts: &mut Vec<Truncation>,
+) -> Option<(Vec<(&'a str, String)>, usize)> {
+    let fields = list.envelope.iter().map(|(name, value)| {
+        let value = match *name == list.items_key {
+            true => ListField::Items(&list.items),
+            false => ListField::Other(value),
+        };
+        (name.as_str(), value)
+    });
+    preview_fields(fields, room, "", cuts)
+}
+
+/// Takes the first fields. Small ones stay whole, and large ones share the space left.
+fn preview_fields<'a, V: FieldValue>(
+    fields: impl ExactSizeIterator<Item = (&'a str, V)> + Clone,
+    room: usize,
+    pointer: &str,
+    cuts: &mut Vec<Truncation>,
+) -> Option<(Vec<(&'a str, V::Shown)>, usize)> {
     let left = room.checked_sub(2)?;
+    let count = fields.len();
     // Size of each entry: its name with colon and comma, and its value if that fits.
-    let needs = map
-        .iter()
-        .map(|(name, value)| (quoted_json_size(name) + 2, json_size_within(value, left)));
+    let needs = fields
+        .clone()
+        .map(|(name, value)| (quoted_json_size(name) + 2, value.size_within(left)));
     let mut first = Vec::new();
     let mut least = 0;
     for (frame, size) in needs {
@@ -155,22 +293,22 @@ fn preview_object(
         first.push((frame, size));
     }
     let shares = share_budget(&first, left);
-    let mut taken = JsonMap::new();
+    let mut taken = Vec::new();
     let mut used = 2;
     let place = cuts.len();
-    for (((name, value), (frame, _)), share) in map.iter().zip(&first).zip(shares) {
+    for (((name, value), (frame, _)), share) in fields.zip(&first).zip(shares) {
         let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
         let part = share
             .checked_sub(*frame)
-            .and_then(|room| preview_value(value, room, &pointer, cuts));
+            .and_then(|room| value.preview(room, &pointer, cuts));
         let Some((part, size)) = part else { break };
         used += frame + size;
-        taken.insert(name.clone(), part);
+        taken.push((name, part));
     }
     // The last entry has no comma.
     used -= usize::from(!taken.is_empty());
-    record_truncation(cuts, place, pointer, taken.len(), map.len());
-    Some((Value::Object(taken), used))
+    record_truncation(cuts, place, pointer, taken.len(), count);
+    Some((taken, used))
 }
 
 /// Divides the space: each entry gets what it needs, or an equal share of what smaller entries

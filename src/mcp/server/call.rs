@@ -22,7 +22,7 @@ use super::{
 use crate::{
     auth::principal::Principal,
     mcp::{
-        reply::{self, MAX_ERROR_BYTES},
+        reply::{self, MAX_ERROR_BYTES, StructuredForm},
         results::{RenderedResult, ResultContent, ResultFlags},
         tool_names::spell_in_text,
     },
@@ -141,7 +141,10 @@ impl Server {
             Ok(_) => record.outcome.clone(),
         };
         let response = match result {
-            Ok(result) => box_future(self.render_result(principal, result, record)).await,
+            Ok(result) => {
+                let form = StructuredForm::from_extensions(&context.extensions);
+                box_future(self.render_result(principal, result, form, record)).await
+            }
             Err(error) => Ok(self.error_with_schema(&error, None).into()),
         };
         EndedCall { response, outcome }
@@ -152,6 +155,7 @@ impl Server {
         &self,
         principal: &Principal,
         result: ToolCallResult<'_>,
+        form: StructuredForm,
         record: &CallRecord,
     ) -> Result<CallToolResponse, ErrorData> {
         let (name, is_by_builtin, result) = match result {
@@ -190,9 +194,9 @@ impl Server {
                 let may_keep = self.dispatcher.can_store_result(principal, operation);
                 let shown = self
                     .results
-                    .render_if(principal, body, flags, may_keep)
+                    .render_answer(principal, body, flags, may_keep)
                     .await;
-                Ok(reply::success_result(shown, self.results.content(), is_untrusted).into())
+                Ok(reply::shown_result(shown, self.results.content(), is_untrusted, form).into())
             }
         }
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
+    mcp::results::ToolAnswer,
     observability::request::RequestInfo,
     pipeline::{
         CallError, CallRecord,
@@ -72,7 +73,7 @@ impl Server {
         let record = &mut CallRecord::default();
         match flow.run(name, args, None, approver, record).await? {
             ToolCallResult::Builtin(answer) | ToolCallResult::Workflow(answer) => Ok(answer.value),
-            ToolCallResult::Operation { result, .. } => result,
+            ToolCallResult::Operation { result, .. } => result.map(ToolAnswer::into_document),
             // No client is asked, and the approver waits for the decision.
             ToolCallResult::InputRequired(_) => Err(ApprovalError::TimedOut.into()),
         }

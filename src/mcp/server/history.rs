@@ -20,7 +20,7 @@ use crate::{
         surface::{self, HistoryTool},
     },
     observability::{call_record::OutcomeKind, request::RequestInfo},
-    pipeline::{CallError, CallRecord, approval::ApprovalResponse, owner_of},
+    pipeline::{Answer, CallError, CallRecord, approval::ApprovalResponse, owner_of},
 };
 
 /// Number of changes on a page, if a call names none.
@@ -296,7 +296,7 @@ impl ToolCallFlow<'_> {
                 CalledOperation::InputRequired(request) => {
                     return Ok(ToolCallResult::InputRequired(request));
                 }
-                CalledOperation::Ended(result) => result,
+                CalledOperation::Ended(result) => result.map(Answer::into_document),
             };
             if let Some(prepared) = prepared {
                 prepared.redact(&mut result);

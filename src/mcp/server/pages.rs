@@ -2,15 +2,14 @@
 
 use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
-use serde_json::Value;
 
 use super::tool_call::ToolCallFlow;
 use crate::{
     mcp::{
         reply,
-        results::{ListOptions, Listing, PageCollector},
+        results::{ListOptions, Listing, PageCollector, ToolAnswer},
     },
-    pipeline::CallRecord,
+    pipeline::{Answer, CallRecord},
 };
 
 /// Request for a list, with its options.
@@ -82,9 +81,14 @@ impl ToolCallFlow<'_> {
         &self,
         name: &str,
         wanted: &ListRequest,
-        first: Value,
+        first: Answer,
         record: &mut CallRecord,
-    ) -> Value {
+    ) -> ToolAnswer {
+        let page = ToolAnswer::from_page(&wanted.listing, &wanted.options, &wanted.args, first);
+        let first = match page {
+            Ok(list) => return list,
+            Err(first) => first,
+        };
         let mut gathered =
             PageCollector::new(&wanted.listing, &wanted.options, &wanted.args, first);
         while let Some(args) = gathered.next_page().cloned() {
@@ -101,7 +105,7 @@ impl ToolCallFlow<'_> {
             }
             record.untrusted |= page.untrusted;
         }
-        gathered.finish()
+        gathered.finish().into()
     }
 }
 

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::plan::{AppliedPlan, ChangePlan, PlannedChanges, ProgressKeeper, StepInput},
-    mcp::surface::{self, BuiltinAction},
+    mcp::{
+        results::ToolAnswer,
+        surface::{self, BuiltinAction},
+    },
     observability::request::RequestInfo,
     pipeline::{
         CallError, CallRecord,
@@ -116,7 +119,7 @@ impl Server {
         let record = &mut CallRecord::default();
         match flow.run(name, args, None, approver, record).await? {
             ToolCallResult::Builtin(answer) | ToolCallResult::Workflow(answer) => Ok(answer.value),
-            ToolCallResult::Operation { result, .. } => result,
+            ToolCallResult::Operation { result, .. } => result.map(ToolAnswer::into_document),
             // No client is asked, and the approver waits for the decision.
             ToolCallResult::InputRequired(_) => Err(ApprovalError::TimedOut.into()),
         }

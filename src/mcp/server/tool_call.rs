@@ -5,7 +5,6 @@ use portkey_concurrency::box_future;
 use portkey_journal::Change;
 use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::InputRequiredResult, service::RequestContext};
-use serde_json::Value;
 
 use super::{
     Server,
@@ -14,10 +13,10 @@ use super::{
 use crate::{
     auth::principal::Principal,
     changes::{self, PreparedChange},
-    mcp::{results::annotate, surface},
+    mcp::{results::ToolAnswer, surface},
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{
-        self, CallError, CallRecord,
+        self, Answer, CallError, CallRecord,
         approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
     },
 };
@@ -65,7 +64,7 @@ pub(super) enum ToolCallResult<'a> {
         name: &'a str,
         /// `true` if a built-in tool called it, so that the caller may not know its schema.
         is_by_builtin: bool,
-        result: Result<Value, CallError>,
+        result: Result<ToolAnswer, CallError>,
     },
 }
 
@@ -96,7 +95,7 @@ pub(super) enum Recheck<'a> {
 /// The end of one call of an operation.
 pub(super) enum CalledOperation {
     /// The pipeline answered.
-    Ended(Result<Value, CallError>),
+    Ended(Result<Answer, CallError>),
     /// The client has to ask a human, and repeats the call.
     InputRequired(Box<InputRequiredResult>),
 }
@@ -186,7 +185,7 @@ impl ToolCallFlow<'_> {
             return Ok(ToolCallResult::Operation {
                 name,
                 is_by_builtin: builtin.is_some(),
-                result: Ok(answer),
+                result: Ok(answer.into()),
             });
         }
         approval_response = approval_response.or_else(|| take_ticket(&mut args));
@@ -212,14 +211,14 @@ impl ToolCallFlow<'_> {
             return Ok(ToolCallResult::Operation {
                 name,
                 is_by_builtin: builtin.is_some(),
-                result: Ok(result),
+                result: Ok(result.into()),
             });
         }
         let recheck = match (&received, &change) {
             (Some(received), Some(change)) => Recheck::Patch { received, change },
             _ => Recheck::Nothing,
         };
-        let mut result = match box_future(self.call_with_approval(
+        let result = match box_future(self.call_with_approval(
             name,
             args,
             approval_response,
@@ -234,21 +233,27 @@ impl ToolCallFlow<'_> {
                 return Ok(ToolCallResult::InputRequired(result));
             }
         };
-        if let Some(change) = &change {
-            change.redact(&mut result);
-        }
-        // A dry run sends nothing, so that there is nothing to read back.
-        if let (Some(change), Ok(answer), true) = (&change, &mut result, record.is_sent) {
-            *answer = Box::pin(self.report_change(change, answer.take(), record)).await;
-        }
-        if let (Some(list), Ok(first)) = (&list, &mut result) {
-            *first = self.collect_pages(name, list, first.take(), record).await;
-        }
+        let result = match &change {
+            Some(change) => {
+                let mut result = result.map(Answer::into_document);
+                change.redact(&mut result);
+                // A dry run sends nothing, so that there is nothing to read back.
+                if let (Ok(answer), true) = (&mut result, record.is_sent) {
+                    *answer = Box::pin(self.report_change(change, answer.take(), record)).await;
+                }
+                result.map(Answer::Document)
+            }
+            None => result,
+        };
+        let result = match (&list, result) {
+            (Some(list), Ok(first)) => Ok(self.collect_pages(name, list, first, record).await),
+            (_, result) => result.map(ToolAnswer::from),
+        };
         let result = match result {
             Ok(answer) => {
                 let warnings = std::mem::take(&mut record.warnings);
                 let times = std::mem::take(&mut record.times);
-                Ok(annotate(answer, warnings, times))
+                Ok(answer.annotate(warnings, times))
             }
             Err(CallError::UnknownTool(unknown)) => {
                 let principal = self.principal;
@@ -278,7 +283,7 @@ impl ToolCallFlow<'_> {
     ) -> CalledOperation {
         let dispatcher = self.server.dispatcher();
         let call = self.pipeline_call(name, args, approval_response);
-        let request = match dispatcher.call(call, record).await {
+        let request = match dispatcher.call_for_answer(call, record).await {
             Err(CallError::ApprovalRequired(request)) => request,
             result => return CalledOperation::Ended(result),
         };
@@ -297,7 +302,7 @@ impl ToolCallFlow<'_> {
                     return CalledOperation::Ended(Err(error));
                 }
                 let call = self.pipeline_call(name, request.into_args(), response);
-                match Box::pin(dispatcher.call(call, record)).await {
+                match Box::pin(dispatcher.call_for_answer(call, record)).await {
                     // A second request for approval means that the ticket has expired.
                     Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
                     result => result,

@@ -14,7 +14,7 @@ use crate::{
     changes::plan,
     mcp::results::annotate,
     observability::call_record::OutcomeKind,
-    pipeline::{CallError, CallRecord, StepFailure, approval::ApprovalResponse},
+    pipeline::{Answer, CallError, CallRecord, StepFailure, approval::ApprovalResponse},
     workflows::{PLAN_TOOL, Step, StepAnswer, Workflow},
 };
 
@@ -112,7 +112,7 @@ impl ToolCallFlow<'_> {
                     record.outcome = OutcomeKind::Asked.into();
                     return Ok(ToolCallResult::InputRequired(request));
                 }
-                CalledOperation::Ended(result) => result,
+                CalledOperation::Ended(result) => result.map(Answer::into_document),
             };
             let is_dry_run = inner.outcome.kind == OutcomeKind::DryRun;
             let is_redacted = inner.is_redacted;

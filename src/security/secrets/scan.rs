@@ -11,6 +11,7 @@ use std::{
 
 use aho_corasick::{AhoCorasick, MatchKind, packed};
 use arc_swap::{ArcSwap, Guard};
+use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Match, Regex};
 use serde_json::Number;
@@ -176,9 +177,19 @@ static NAMED_KEY_REGEX: LazyLock<PrefilteredRegex> = LazyLock::new(|| {
     )
 });
 
-/// Returns `true` if a text may hold a URL with a credential.
+/// Returns `true` if a text may hold a URL with a credential: characters of one between `://` and
+/// `@`, and a colon among them.
+///
+/// Lists with addresses of people and of servers would otherwise be searched by the whole expression.
 fn may_hold_address_credential(text: &str) -> bool {
-    text.contains('@') && text.contains("://")
+    let is_userinfo = |byte: u8| matches!(byte, b'!' | b'$' | b'%' | b'&' | b'('..=b'.' | b'0'..=b';' | b'=' | b'A'..=b'Z' | b'_' | b'a'..=b'z' | b'~');
+    let is_credential = |start: usize| {
+        let rest = text.as_bytes().get(start + 3..).unwrap_or_default();
+        let end = rest.iter().position(|byte| !is_userinfo(*byte));
+        end.and_then(|end| rest.split_at_checked(end))
+            .is_some_and(|(userinfo, after)| after.starts_with(b"@") && userinfo.contains(&b':'))
+    };
+    text.contains('@') && memmem::find_iter(text.as_bytes(), "://").any(is_credential)
 }
 
 static KNOWN_SECRETS: LazyLock<ArcSwap<KnownSecrets>> =
@@ -428,6 +439,17 @@ pub(super) fn may_have_key(text: &str) -> bool {
     KNOWN_SECRETS.load().may_occur_in(text) || !matches!(KEY_REGEX.regex_for(text), Ok(None))
 }
 
+/// Returns `true` if a text holds a key of this process, or matches a pattern of a key. Unlike
+/// [`may_have_key`], this searches by the whole expression where a literal of it occurs.
+pub(super) fn matches_key(text: &str) -> bool {
+    let matches = || match KEY_REGEX.regex_for(text) {
+        Ok(None) => false,
+        Ok(Some(regex)) => regex.is_match(text),
+        Err(PatternError) => true,
+    };
+    KNOWN_SECRETS.load().may_occur_in(text) || matches()
+}
+
 /// Masks everything in a text that matches a pattern of a key.
 fn mask_patterns(text: &str) -> Cow<'_, str> {
     let look = match KEY_REGEX.regex_for(text) {
@@ -471,7 +493,35 @@ pub fn mask_line(line: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn address_filter_accepts_what_the_expression_matches(
+            text in "(://|[:@/a!%~'\"\\\\ é-]){0,14}"
+        ) {
+            let expression = Regex::new(USERINFO).unwrap();
+            prop_assert!(!expression.is_match(&text) || may_hold_address_credential(&text));
+        }
+    }
+
+    #[test]
+    fn addresses_without_credentials_pass_the_filter() {
+        for text in [
+            "mail a@b.example, see https://example.com:80/",
+            "https://a@b",
+            "a:b@c",
+        ] {
+            assert!(!may_hold_address_credential(text), "{text}");
+        }
+        assert!(may_hold_address_credential("postgres://a:b@c"));
+    }
 
     fn passed_keys(keys: &[KnownSecret]) -> Vec<&str> {
         keys.iter()

@@ -34,8 +34,7 @@ pub(super) fn is_free_of_secrets(
     {
         return false;
     }
-    let declared = operation.secret_fields().iter().copied().map(declared_name);
-    let declared: Vec<_> = declared.collect();
+    let declared = declared_fields(operation);
     let walk = Walk {
         declared: &declared,
         place: Place::Ordinary,
@@ -44,24 +43,45 @@ pub(super) fn is_free_of_secrets(
     walk.deserialize(&mut deserializer).is_ok() && deserializer.end().is_ok()
 }
 
-/// Returns the name of a declared field, and the place that it opens.
-fn declared_name(path: &'static str) -> (&'static str, Place) {
-    let (path, is_whole) = match path.strip_suffix(".*") {
-        Some(path) => (path, true),
-        None => (path, false),
-    };
-    let last = path.rsplit('.').next().unwrap_or(path);
-    let name = last.trim_end_matches("[]");
-    let place = match is_whole || names::is_credential(name) {
-        true => Place::Secret,
-        false => Place::Declared,
-    };
-    (name, place)
+/// A field that an operation declares secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeclaredField {
+    name: &'static str,
+    /// Everything below is secret.
+    is_whole: bool,
+}
+
+impl DeclaredField {
+    fn from_path(path: &'static str) -> Self {
+        let (path, is_whole) = match path.strip_suffix(".*") {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let last = path.rsplit_once('.').map_or(path, |(_, last)| last);
+        Self {
+            name: last.trim_end_matches("[]"),
+            is_whole,
+        }
+    }
+
+    /// Returns the place that the field opens.
+    fn place(self) -> Place {
+        match self.is_whole || names::is_credential(self.name) {
+            true => Place::Secret,
+            false => Place::Declared,
+        }
+    }
+}
+
+/// Returns the fields that an operation declares secret.
+pub(super) fn declared_fields(operation: &Operation) -> Vec<DeclaredField> {
+    let fields = operation.secret_fields().iter().copied();
+    fields.map(DeclaredField::from_path).collect()
 }
 
 /// The rules for a value, from the least strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(super) enum Place {
     /// Only telling names count.
     Ordinary,
     /// The value is where credentials are kept.
@@ -73,21 +93,21 @@ enum Place {
 }
 
 impl Place {
-    fn of_field(self, name: &str, declared: &[(&'static str, Self)]) -> Self {
+    pub(super) fn of_field(self, name: &str, declared: &[DeclaredField]) -> Self {
         let is_strict = matches!(self, Self::Strict | Self::Declared);
         let kind = names::classify(name, is_strict);
         if !matches!(kind, NameKind::NotSecret | NameKind::Labels) {
             return Self::Secret;
         }
-        let declared = declared.iter().filter(|(field, _)| *field == name);
-        match declared.map(|(_, place)| *place).max() {
+        let declared = declared.iter().filter(|field| field.name == name);
+        match declared.map(|field| field.place()).max() {
             Some(place) => place,
             None if is_strict && kind == NameKind::NotSecret => Self::Strict,
             None => Self::Ordinary,
         }
     }
 
-    fn shows_text(self, text: &str) -> bool {
+    pub(super) fn shows_text(self, text: &str) -> bool {
         let is_document = || text.trim_ascii_start().starts_with(['{', '[']);
         match self {
             Self::Ordinary => true,
@@ -96,7 +116,7 @@ impl Place {
         }
     }
 
-    fn shows_number(self) -> bool {
+    pub(super) fn shows_number(self) -> bool {
         matches!(self, Self::Ordinary | Self::Strict)
     }
 }
@@ -104,7 +124,7 @@ impl Place {
 /// Walks a value, and fails at the first one that may have to be masked.
 #[derive(Clone, Copy)]
 struct Walk<'a> {
-    declared: &'a [(&'static str, Place)],
+    declared: &'a [DeclaredField],
     place: Place,
 }
 

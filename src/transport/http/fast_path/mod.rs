@@ -51,7 +51,7 @@ use super::{
     error_response::ErrorResponse,
     sessions::{ActiveSession, InFlightCall, LimitedSessionManager},
 };
-use crate::mcp::reply;
+use crate::mcp::reply::{self, StructuredForm};
 
 /// Keyword in a schema for an argument that must also be sent in a header.
 const HEADER_ANNOTATION: &str = "x-mcp-header";
@@ -256,6 +256,8 @@ impl<H: DirectCallHandler + Clone> FastPath<H> {
         context.ct = end;
         context.meta = meta;
         context.extensions.insert(parts);
+        // `build_response` writes the result.
+        context.extensions.insert(StructuredForm::Text);
         self.handler.call_tool(params, context).await
     }
 }
