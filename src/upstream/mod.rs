@@ -31,6 +31,9 @@ pub use response::{FailedCall, KeyHolder, UpstreamError, UpstreamErrorKind, Upst
 pub use retry::RetrySettings;
 pub use retry_safety::RetrySafety;
 
+/// Maximum number of bytes that are reserved for a body before it arrives.
+const MAX_RESERVED_BYTES: usize = 256 << 10;
+
 /// Name of key checks in metrics and traces, where calls have the names of their operations.
 const KEY_CHECK_NAME: &str = "check-key";
 
@@ -425,7 +428,10 @@ impl UpstreamClient {
         {
             return Err(AttemptFailure::TooLarge);
         }
-        let mut body = BytesMut::new();
+        // Of a declared length, as much is reserved as most bodies have.
+        let length = response.content_length().unwrap_or_default();
+        let length = usize::try_from(length).unwrap_or(MAX_RESERVED_BYTES);
+        let mut body = BytesMut::with_capacity(length.min(MAX_RESERVED_BYTES));
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > max_bytes {
                 return Err(AttemptFailure::TooLarge);
