@@ -242,6 +242,8 @@ fn render_response(outcome: ApiResult, enkrypt: bool) -> Response {
         Err(refusal) => (refusal.status(), refusal.portkey_body()),
     };
     let (media, bytes) = match body {
+        // No route of the APIs answers with a text; files do.
+        Some(Value::String(file)) => ("application/jsonl", file.into()),
         Some(body) => ("application/json", to_json(&body)),
         None => ("text/html", Bytes::from_static(PROXY_PAGE.as_bytes())),
     };

@@ -49,7 +49,7 @@ async fn export_job_is_drafted_started_and_downloaded() {
         urls[0]["signed_url"]
             .as_str()
             .unwrap()
-            .starts_with("https://")
+            .starts_with("http://")
     );
     assert_ne!(urls[0], urls[1]);
     assert_eq!(

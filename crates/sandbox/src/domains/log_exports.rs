@@ -1,4 +1,4 @@
-//! Log exports: jobs that are drafted, started, and completed or cancelled.
+//! Log exports: jobs that are drafted, started, and completed or cancelled, and their files.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,20 @@ pub(super) static DOMAIN: Domain = Domain {
         get("/logs/exports/{id}/download", download),
     ],
 };
+
+/// Files of jobs, at signed addresses that need no key.
+pub(super) static FILES: Domain = Domain {
+    versions: &[ApiVersion::Public],
+    resources: &[],
+    routes: &[get("/log-export-files/{file}", serve_file)],
+};
+
+/// End of the names of files.
+const FILE_EXTENSION: &str = ".jsonl";
+
+/// Field with the signatures of a job's addresses, and the maximum number of them.
+const SIGNATURES: &str = "signatures";
+const MAX_SIGNATURES: usize = 10;
 
 /// Maximum number of logs per job.
 const MAX_EXPORTED_LOGS: u64 = 50_000;
@@ -137,11 +151,7 @@ fn prepare_write(store: &Store, call: &ApiCall, draft: PendingWrite<'_>) -> Resu
         return Err(ApiError::invalid_field("requested_data", why));
     }
     if let Some(filters) = change.get("filters").and_then(Value::as_object) {
-        let size = filters
-            .get("page_size")
-            .and_then(Value::as_u64)
-            .unwrap_or(MAX_EXPORTED_LOGS);
-        let total = analytics::count_requests(store, &workspace, filters)?.min(size);
+        let total = analytics::count_requests(store, &workspace, filters)?.min(page_size(filters));
         change.insert("total".to_owned(), total.into());
     }
     Ok(())
@@ -199,7 +209,13 @@ fn cancel(store: &mut Store, call: &ApiCall) -> ApiResult {
     Ok(json!({ "message": "The export was stopped", "object": "export" }))
 }
 
-/// Returns a new URL for each call.
+/// Returns the number of logs per page of a job.
+fn page_size(filters: &Item) -> u64 {
+    let size = filters.get("page_size").and_then(Value::as_u64);
+    size.unwrap_or(MAX_EXPORTED_LOGS)
+}
+
+/// Returns a new URL for each call, at the address to which the call was sent.
 fn download(store: &mut Store, call: &ApiCall) -> ApiResult {
     let export = find_for_call(store, call)?;
     if text(export, "status") != "success" {
@@ -207,8 +223,62 @@ fn download(store: &mut Store, call: &ApiCall) -> ApiResult {
     }
     let id = item_id(export);
     let signature = store.next_id();
-    let url = format!("https://log-exports.example.com/{id}.jsonl?signature={signature}");
+    let host = call.header("host").unwrap_or("localhost").to_owned();
+    let url = format!("http://{host}/log-export-files/{id}{FILE_EXTENSION}?signature={signature}");
+    if let Some(export) = store.find_mut(EXPORTS.organisation_collection(), &id) {
+        let known = export.get(SIGNATURES).and_then(Value::as_array);
+        let mut known = known.cloned().unwrap_or_default();
+        known.push(signature.into());
+        let first = known.len().saturating_sub(MAX_SIGNATURES);
+        export.insert(SIGNATURES.to_owned(), known.split_off(first).into());
+    }
     Ok(json!({ "signed_url": url }))
+}
+
+/// Returns the logs of a job as JSON lines.
+fn serve_file(store: &mut Store, call: &ApiCall) -> ApiResult {
+    let refuse = || ApiError::Forbidden("The address is not signed, or has expired".to_owned());
+    let id = call.handle().strip_suffix(FILE_EXTENSION);
+    let id = id.ok_or_else(refuse)?;
+    let export = store.find(EXPORTS.organisation_collection(), id);
+    let export = export.ok_or_else(refuse)?;
+    let signatures = export.get(SIGNATURES).and_then(Value::as_array);
+    let given = call.query("signature").unwrap_or_default();
+    if !signatures
+        .into_iter()
+        .flatten()
+        .any(|known| known.as_str() == Some(given))
+    {
+        return Err(refuse());
+    }
+    let filters = export.get("filters").and_then(Value::as_object);
+    let filters = filters.cloned().unwrap_or_default();
+    let page = filters.get("current_page").and_then(Value::as_u64);
+    let size = page_size(&filters);
+    let first = page.unwrap_or_default().saturating_mul(size);
+    let workspace = match text(export, "workspace_id") {
+        "" => workspaces::DEFAULT_SLUG,
+        workspace => workspace,
+    };
+    let logs = analytics::exported_logs(
+        store,
+        workspace,
+        &filters,
+        first..first.saturating_add(size),
+    )?;
+    let requested = export.get("requested_data").and_then(Value::as_array);
+    let requested: Vec<&str> = requested
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut file = String::new();
+    for mut log in logs {
+        log.retain(|name, _| requested.contains(&name.as_str()));
+        file.push_str(&Value::Object(log).to_string());
+        file.push('\n');
+    }
+    Ok(file.into())
 }
 
 fn get_restrictions(store: &mut Store, call: &ApiCall) -> ApiResult {

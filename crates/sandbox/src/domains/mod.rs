@@ -72,6 +72,7 @@ pub(crate) const ALL: &[&Domain] = &[
     &integrations::DOMAIN,
     &labels::DOMAIN,
     &log_exports::DOMAIN,
+    &log_exports::FILES,
     &logs::DOMAIN,
     &mcp_integrations::DOMAIN,
     &mcp_registry::DOMAIN,

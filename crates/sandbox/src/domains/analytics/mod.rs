@@ -1,5 +1,6 @@
 //! Analytics: figures about the traffic of a period, over time or in groups.
 
+mod export;
 mod filters;
 mod graphs;
 mod groups;
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use self::{filters::TrafficFilters, total::TrafficTotal};
+pub(super) use self::export::exported_logs;
+use self::{filters::TrafficFilters, row::TrafficRow, total::TrafficTotal};
 use crate::{
     api_error::ApiError,
     call::ApiCall,
@@ -43,6 +45,15 @@ pub(super) fn count_requests(
     workspace: &str,
     filters: &Item,
 ) -> Result<u64, ApiError> {
+    Ok(TrafficTotal::from_rows(&export_rows(store, workspace, filters)?).requests)
+}
+
+/// Returns the requests of a workspace that match the filters of an export.
+fn export_rows<'s>(
+    store: &'s Store,
+    workspace: &str,
+    filters: &Item,
+) -> Result<Vec<TrafficRow<'s>>, ApiError> {
     // Exports may omit the period, which analytics require.
     let mut asked = vec![
         (
@@ -67,7 +78,7 @@ pub(super) fn count_requests(
         query: asked,
         ..ApiCall::default()
     };
-    Ok(TrafficTotal::from_rows(&TrafficFilters::from_call(store, &call)?.apply(store)).requests)
+    Ok(TrafficFilters::from_call(store, &call)?.apply(store))
 }
 
 /// Returns the cost of a workspace's requests with a metadata label since a time, in US cents.

@@ -30,6 +30,8 @@ pub(crate) struct TrafficOrigin {
     pub(super) trace: String,
     /// Id of the span.
     pub(super) span: String,
+    /// Id of the inserted log; empty for requests of a stream.
+    pub(super) log: String,
     /// Metadata names and texts; the user is under `_user`.
     pub(super) metadata: Vec<(String, String)>,
 }
@@ -176,6 +178,7 @@ fn row_from_log(store: &Store, log: &Item) -> TrafficRow<'static> {
         prompt: written("prompt_slug"),
         span: written("span_id"),
         metadata: labels.collect(),
+        log: text(log, "id").to_owned(),
         trace: trace.clone(),
     };
     TrafficRow {
