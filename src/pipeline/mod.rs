@@ -22,6 +22,7 @@ mod preview;
 mod received;
 pub(crate) mod redirected_secrets;
 mod response;
+mod rows;
 mod send;
 mod state;
 pub(crate) mod state_fields;
@@ -66,6 +67,7 @@ pub use self::{
     key_check::MAX_KEY_CHECKS,
     planned::PlannedCall,
     received::{PlanForm, ReceivedAnswer, ReceivedCall, ReceivedRequest},
+    rows::{RowCondition, RowQuery, RowTest},
     state::ResourceState,
 };
 use self::{
@@ -121,9 +123,22 @@ struct OperationCall<'a> {
     form: &'a CallForm,
     /// Gets the journal's entry of a write.
     change: &'a ChangeSlot,
-    /// Maximum time that policies give the request, beside the server's own.
-    timeout: Option<Duration>,
+    demands: &'a PolicyDemands,
 }
+
+/// What policies demand of a call that they let pass.
+struct PolicyDemands {
+    /// Maximum time of the request, beside the server's own.
+    timeout: Option<Duration>,
+    /// Paths of the values that are redacted.
+    redactions: Vec<Arc<[FieldPath]>>,
+}
+
+/// Demands of a call about which no policy has decided yet.
+static NO_DEMANDS: PolicyDemands = PolicyDemands {
+    timeout: None,
+    redactions: Vec::new(),
+};
 
 /// The result of a call without an error.
 enum CallResult {
@@ -267,6 +282,31 @@ impl Dispatcher {
         outcome.map(CallResult::into_answer)
     }
 
+    /// Reads the rows of the file whose signed address an operation returns. The call passes the same
+    /// steps as any other; the address goes to nobody.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn read_rows(
+        &self,
+        call: ToolCall<'_>,
+        query: Arc<RowQuery>,
+        record: &mut CallRecord,
+    ) -> Result<Value, CallError> {
+        let principal = call.principal;
+        let request_info = call.request_info;
+        let form = CallForm::Rows(query);
+        let outcome = Box::pin(self.execute(call, &form, record)).await;
+        if record.untrusted {
+            self.taint.mark(principal, request_info).await;
+        }
+        if matches!(outcome, Ok(CallResult::Answered(_))) {
+            self.record_ordered_call(principal, request_info, record)
+                .await;
+        }
+        outcome.map(CallResult::into_value)
+    }
+
     /// Records a call that was rejected for its name or its arguments before it reached the
     /// dispatcher.
     pub fn record_rejected_call(
@@ -332,7 +372,9 @@ impl Dispatcher {
         } = call;
         let approval_response = match form {
             CallForm::Arguments => approval_response.or(approval::take_ticket(&mut args)),
-            CallForm::State | CallForm::Plan(_) | CallForm::Request { .. } => approval_response,
+            CallForm::State | CallForm::Plan(_) | CallForm::Rows(_) | CallForm::Request { .. } => {
+                approval_response
+            }
         };
         let audit_log = self.audit.as_ref();
         let change = ChangeSlot::default();
@@ -346,7 +388,7 @@ impl Dispatcher {
                 entry,
                 form,
                 change: &change,
-                timeout: None,
+                demands: &NO_DEMANDS,
             };
             let server_policy = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
             let policies: Vec<&Policy> = server_policy
@@ -370,7 +412,14 @@ impl Dispatcher {
                 .evaluate_policies(call, &args, &policies, audit_entry.record)
                 .await;
             let action = self.choose_action(call, &args, decision, &policies).await;
-            let call = OperationCall { timeout, ..call };
+            let demands = PolicyDemands {
+                timeout,
+                redactions,
+            };
+            let call = OperationCall {
+                demands: &demands,
+                ..call
+            };
             let action = (action, &*concurrency);
             let mut result = self
                 .apply_action(call, args, action, approval_response, &mut audit_entry)
@@ -379,7 +428,8 @@ impl Dispatcher {
                 PolicyEvaluation::roll_back(reservations, &self.store).await;
             }
             if let Ok(result) = &mut result {
-                audit_entry.record.is_redacted = result.redact(entry.operation, &redactions)?;
+                audit_entry.record.is_redacted =
+                    result.redact(entry.operation, &demands.redactions)?;
             }
             result
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     CallError, CallRecord, CallResult, Dispatcher, ToolCall, forwarded::ForwardedResponse,
+    rows::RowQuery,
 };
 use crate::{
     auth::principal::Principal, observability::request::RequestInfo,
@@ -69,6 +70,9 @@ pub(super) enum CallForm {
     State,
     /// Arguments of a tool, of which only is decided and described what they would do.
     Plan(PlanForm),
+    /// Arguments of a read whose answer is the signed address of a file. The rows of that file are
+    /// read, and the address goes to nobody.
+    Rows(Arc<RowQuery>),
     /// A request that the client built: its arguments are examined, and it is sent as it came.
     Request {
         request: ReceivedRequest,
@@ -92,7 +96,11 @@ impl CallForm {
     pub(super) fn dry_run_setting(&self) -> Option<Arc<str>> {
         match self {
             Self::Request { request, .. } if request.is_dry_run => Some(DRY_RUN_HEADER.into()),
-            Self::Request { .. } | Self::Arguments | Self::State | Self::Plan(_) => None,
+            Self::Request { .. }
+            | Self::Arguments
+            | Self::State
+            | Self::Plan(_)
+            | Self::Rows(_) => None,
         }
     }
 
@@ -100,7 +108,7 @@ impl CallForm {
     pub(super) const fn reads_state(&self) -> bool {
         match self {
             Self::Plan(form) => form.reads_state,
-            Self::Arguments | Self::State | Self::Request { .. } => true,
+            Self::Arguments | Self::State | Self::Rows(_) | Self::Request { .. } => true,
         }
     }
 
@@ -108,7 +116,7 @@ impl CallForm {
     pub(super) const fn looks_up_impact(&self) -> bool {
         match self {
             Self::Plan(form) => form.reads_state && form.looks_up_impact,
-            Self::Arguments | Self::State | Self::Request { .. } => true,
+            Self::Arguments | Self::State | Self::Rows(_) | Self::Request { .. } => true,
         }
     }
 
@@ -116,7 +124,7 @@ impl CallForm {
     pub(super) fn bound_parts(&self) -> Option<[&[u8]; 2]> {
         match self {
             Self::Request { request, .. } => Some([request.query.as_bytes(), &request.body]),
-            Self::Arguments | Self::State | Self::Plan(_) => None,
+            Self::Arguments | Self::State | Self::Plan(_) | Self::Rows(_) => None,
         }
     }
 }

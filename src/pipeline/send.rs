@@ -6,7 +6,10 @@ use portkey_operation::JsonMap;
 
 use super::{
     Answer, CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall,
-    failed_call::ScopeArguments, forwarded::UnfinishedResponse, response::RawResponse,
+    failed_call::ScopeArguments,
+    forwarded::UnfinishedResponse,
+    response::RawResponse,
+    rows::{RowContext, SignedAddress},
     state::ResourceState,
 };
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     observability::audit::PendingEntry,
     security::{
         sanitize,
-        secrets::{CallSecrets, ReferenceCaller},
+        secrets::{CallSecrets, ReferenceCaller, SecretDelivery},
     },
     upstream::{RetrySafety, SendError, UpstreamError},
 };
@@ -34,7 +37,11 @@ impl Dispatcher {
             ..
         } = call;
         let published = entry.compiled();
-        let handover = self.secrets.prepare_delivery(entry.operation, &args)?;
+        let handover = match form {
+            // The secret is used here, and goes to nobody.
+            CallForm::Rows(_) => SecretDelivery::Nothing,
+            _ => self.secrets.prepare_delivery(entry.operation, &args)?,
+        };
         let unsent = self.journaled_arguments(published, &args);
         let caller = ReferenceCaller {
             name: &principal.name,
@@ -42,7 +49,7 @@ impl Dispatcher {
         };
         // Compared with the arguments after secrets are resolved.
         let examined = match form {
-            CallForm::Arguments | CallForm::State | CallForm::Plan(_) => None,
+            CallForm::Arguments | CallForm::State | CallForm::Plan(_) | CallForm::Rows(_) => None,
             CallForm::Request { request, .. } => Some((request, args.clone())),
         };
         let fetched = self
@@ -77,7 +84,7 @@ impl Dispatcher {
         // Pinned where it is: it would otherwise be moved into each branch, and take its space twice.
         let sending = pin!(async {
             match form {
-                CallForm::Arguments | CallForm::State | CallForm::Plan(_) => {
+                CallForm::Arguments | CallForm::State | CallForm::Plan(_) | CallForm::Rows(_) => {
                     self.upstream.send(request, &principal.credentials).await
                 }
                 CallForm::Request { .. } => {
@@ -86,7 +93,7 @@ impl Dispatcher {
                 }
             }
         });
-        let sent = match call.timeout {
+        let sent = match call.demands.timeout {
             None => sending.await,
             Some(bound) => {
                 let timed_out = |_| {
@@ -128,6 +135,9 @@ impl Dispatcher {
                 raw.finish_state(fetched)
                     .map(|state| FinishedResponse::State(Box::new(state)))
             },
+            CallForm::Rows(_) => |raw: RawResponse, _: &CallSecrets| {
+                raw.finish_address().map(FinishedResponse::Address)
+            },
             CallForm::Request { .. } => |raw: RawResponse, fetched: &CallSecrets| {
                 raw.forward(fetched)
                     .map(|response| FinishedResponse::Unfinished(Box::new(response)))
@@ -155,6 +165,17 @@ impl Dispatcher {
         let (result, is_success) = match outcome.map_err(|error| to_error(error, record))? {
             FinishedResponse::Result(answer) => (CallResult::Answered(answer), true),
             FinishedResponse::State(state) => (CallResult::State(state), true),
+            FinishedResponse::Address(address) => {
+                let context = RowContext {
+                    operation: entry.operation,
+                    fetched: &fetched,
+                    redactions: &call.demands.redactions,
+                };
+                let rows = Box::pin(self.read_signed_file(address, call, context)).await?;
+                audit_entry.record.untrusted = true;
+                self.record_accepted_key(principal, entry.operation);
+                return Ok(CallResult::Answered(rows));
+            }
             FinishedResponse::Unfinished(mut response) => {
                 let reported = response.reported.take();
                 let error = reported.map(|error| to_error(error, record));
@@ -179,6 +200,8 @@ enum FinishedResponse {
     Result(Answer),
     /// The answer to a read, as it came and as the caller may see it.
     State(Box<ResourceState>),
+    /// The address of a file that is to be read.
+    Address(Option<SignedAddress>),
     /// A response to forward.
     Unfinished(Box<UnfinishedResponse>),
 }

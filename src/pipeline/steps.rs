@@ -83,7 +83,9 @@ impl Dispatcher {
             warnings,
             resolved_times,
         } = match call.form {
-            CallForm::Arguments | CallForm::State => published.validate(args, &self.validation)?,
+            CallForm::Arguments | CallForm::State | CallForm::Rows(_) => {
+                published.validate(args, &self.validation)?
+            }
             CallForm::Plan(_) => {
                 let options = ValidationOptions {
                     unknown_fields: UnknownFields::Deny,

@@ -2,6 +2,7 @@
 
 mod address;
 mod details;
+mod file;
 mod response;
 mod retry;
 mod retry_safety;
@@ -27,6 +28,7 @@ use crate::{
 
 pub use address::Addresses;
 pub use details::{ErrorDetail, is_generic};
+pub use file::{FileDownload, FileError};
 pub use response::{FailedCall, KeyHolder, UpstreamError, UpstreamErrorKind, UpstreamResponse};
 pub use retry::RetrySettings;
 pub use retry_safety::RetrySafety;
@@ -111,6 +113,9 @@ pub enum SendError {
         /// Advice on repeating the request.
         doubt: RetrySafety,
     },
+    /// The file of a signed address could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The response exceeded the maximum size, in bytes.
     #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large_advice(*.2))]
     TooLarge(Upstream, usize, RetrySafety),

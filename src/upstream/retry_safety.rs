@@ -19,7 +19,8 @@ impl SendError {
             | Self::NoRegistry
             | Self::Setup(_)
             | Self::InvalidRequest(..)
-            | Self::Unreachable { .. } => false,
+            | Self::Unreachable { .. }
+            | Self::File(_) => false,
         }
     }
 

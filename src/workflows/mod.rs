@@ -23,6 +23,7 @@ mod plan_provider_migration;
 mod promote_prompt;
 mod prompt_version;
 mod publication;
+mod read_log_export;
 mod register_mcp_server;
 mod report_budgets;
 mod report_costs;
@@ -33,14 +34,14 @@ mod writer;
 
 pub(crate) use self::snapshot::to_yaml as document_to_yaml;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures_util::future::{self, BoxFuture};
 use portkey_operation::{Clock, InputError, JsonMap, Operation};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::pipeline::CallError;
+use crate::pipeline::{CallError, RowQuery};
 
 /// Maximum number of steps that a workflow takes, unless it declares another.
 pub const MAX_STEPS: usize = 30;
@@ -60,6 +61,8 @@ pub enum Listing {
     Everywhere,
     /// Beside the operations.
     WithOperations,
+    /// On none: a search finds it.
+    BySearch,
     /// On none: it is called by those who know its name, such as programs.
     Nowhere,
 }
@@ -127,6 +130,7 @@ pub static WORKFLOWS: &[Workflow] = &[
     onboard_team::WORKFLOW,
     plan_provider_migration::WORKFLOW,
     promote_prompt::WORKFLOW,
+    read_log_export::WORKFLOW,
     register_mcp_server::WORKFLOW,
     report_budgets::WORKFLOW,
     report_costs::WORKFLOW,
@@ -142,6 +146,9 @@ pub struct Step {
     pub operation: &'static str,
     /// Its arguments.
     pub args: JsonMap,
+    /// Rows to read of the file whose signed address the operation returns. The address stays out of the
+    /// answer.
+    pub rows: Option<Arc<RowQuery>>,
     /// Where the result goes.
     pub reply: oneshot::Sender<Result<StepAnswer, CallError>>,
 }
@@ -172,10 +179,20 @@ impl Steps {
 
     /// Calls an operation.
     async fn call(&self, operation: &'static str, args: JsonMap) -> Result<StepAnswer, CallError> {
+        self.take(operation, args, None).await
+    }
+
+    async fn take(
+        &self,
+        operation: &'static str,
+        args: JsonMap,
+        rows: Option<Arc<RowQuery>>,
+    ) -> Result<StepAnswer, CallError> {
         let (reply, answer) = oneshot::channel();
         let step = Step {
             operation,
             args,
+            rows,
             reply,
         };
         if self.requests.send(step).await.is_ok()
@@ -196,14 +213,38 @@ impl Steps {
         let cause = match self.call(operation, args).await? {
             StepAnswer::Answered(value) => return Ok(value),
             StepAnswer::Redacted(_) => "a policy redacts what it returns",
-            StepAnswer::DryRun(_) => "a policy wants a dry run of it, so that it was not sent",
+            StepAnswer::DryRun(_) => DRY_RUN_CAUSE,
         };
-        let what = format!(
-            "the workflow goes by what `{operation}` returns, and {cause}. Make the calls yourself with values that you \
-             know, or ask the operator to except `{operation}` from that rule"
-        );
-        Err(InputError::new("", what).into())
+        Err(unusable_answer(operation, cause).into())
     }
+
+    /// Calls an operation that returns the signed address of a file, and reads rows of that file. Values
+    /// that a policy redacts are redacted in the rows.
+    ///
+    /// # Errors
+    /// Returns the error of the call. Returns `InvalidArguments` if a policy wants a dry run.
+    async fn read_rows(
+        &self,
+        operation: &'static str,
+        args: JsonMap,
+        rows: RowQuery,
+    ) -> Result<Value, CallError> {
+        match self.take(operation, args, Some(Arc::new(rows))).await? {
+            StepAnswer::Answered(value) | StepAnswer::Redacted(value) => Ok(value),
+            StepAnswer::DryRun(_) => Err(unusable_answer(operation, DRY_RUN_CAUSE).into()),
+        }
+    }
+}
+
+const DRY_RUN_CAUSE: &str = "a policy wants a dry run of it, so that it was not sent";
+
+/// Returns the error for a read whose answer is not the upstream's.
+fn unusable_answer(operation: &str, cause: &str) -> InputError {
+    let what = format!(
+        "the workflow goes by what `{operation}` returns, and {cause}. Make the calls yourself with values that you \
+         know, or ask the operator to except `{operation}` from that rule"
+    );
+    InputError::new("", what)
 }
 
 /// Builds arguments from pairs, without those that have no value.

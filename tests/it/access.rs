@@ -11,7 +11,8 @@ use portkey_api::{
 use portkey_mcp::{
     auth::principal::{AccessDenied, ToolFilter, ToolSelection, Toolsets},
     http_client::client_builder,
-    workflows::{Listing, WORKFLOWS},
+    mcp::surface::Surface,
+    workflows::WORKFLOWS,
 };
 use portkey_operation::Effect;
 use reqwest::StatusCode;
@@ -69,7 +70,7 @@ fn offered_names(left: EntryFilter) -> Vec<String> {
     let operations: Vec<_> = operations.collect();
     let workflows = WORKFLOWS
         .iter()
-        .filter(|workflow| workflow.listing != Listing::Nowhere)
+        .filter(|workflow| Surface::Operations.lists(workflow.listing))
         .filter(|workflow| workflow.needs.iter().all(|name| operations.contains(name)))
         .map(|workflow| workflow.operation.name());
     let writes = catalog

@@ -63,6 +63,7 @@ mod policy;
 mod previews;
 mod profiles;
 mod prompts;
+mod read_log_export;
 mod readme;
 mod reads_for_writes;
 mod records;

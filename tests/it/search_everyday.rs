@@ -16,9 +16,6 @@ use serde::Deserialize;
 
 use crate::support::catalogs::default_catalog;
 
-/// Tools that tasks are written for and that may not be there yet. Their tasks are then passed over.
-const COMING_TOOLS: &[&str] = &["read-log-export"];
-
 /// Number of results among which a task has to find its operation.
 const MAX_PLACES: usize = 5;
 
@@ -151,9 +148,7 @@ fn everyday_tasks_are_well_formed() {
     for Task { task, want, .. } in &tasks {
         for name in want {
             assert!(
-                catalog.find(name).is_ok()
-                    || find_builtin(name).is_some()
-                    || COMING_TOOLS.contains(&&**name),
+                catalog.find(name).is_ok() || find_builtin(name).is_some(),
                 "{task}: there is no `{name}`"
             );
         }

@@ -375,6 +375,15 @@ impl Server {
             })
     }
 
+    /// Returns true if a search finds a built-in tool for a caller: a workflow wherever it is offered, others
+    /// where they are listed.
+    fn finds_builtin(&self, principal: &Principal, name: &str) -> bool {
+        match find_workflow(name) {
+            Some((_, workflow)) => self.offers_workflow(principal, workflow),
+            None => self.lists_builtin(principal, name),
+        }
+    }
+
     /// Summarizes a tool for a list of search hits, with the tool that calls it where it is not listed.
     fn summarize_tool(&self, tool: &BuiltinTool) -> Value {
         let mut summary = json!({ "tool": tool.operation.name(), "title": tool.published.title() });
@@ -395,11 +404,7 @@ impl Server {
         });
         index.search_all(words, |operation| match catalog.find(operation.name()) {
             Ok(entry) => self.dispatcher.can_see(principal, entry),
-            Err(_) => match find_workflow(operation.name()) {
-                // Called by another tool where it is not listed.
-                Some((_, workflow)) => self.offers_workflow(principal, workflow),
-                None => self.lists_builtin(principal, operation.name()),
-            },
+            Err(_) => self.finds_builtin(principal, operation.name()),
         })
     }
 

@@ -1,6 +1,8 @@
 //! The flow of a tool call, for MCP clients and for the shell: from its name and arguments to the
 //! whole result. Knows neither how results are truncated nor how errors are rendered.
 
+use std::sync::Arc;
+
 use portkey_concurrency::box_future;
 use portkey_journal::Change;
 use portkey_operation::{InputError, JsonMap};
@@ -16,7 +18,7 @@ use crate::{
     mcp::{results::ToolAnswer, surface},
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{
-        self, Answer, CallError, CallRecord,
+        self, Answer, CallError, CallRecord, RowQuery,
         approval::{ApprovalError, ApprovalRequest, ApprovalResponse, take_ticket},
     },
 };
@@ -303,6 +305,37 @@ impl ToolCallFlow<'_> {
                 }
                 let call = self.pipeline_call(name, request.into_args(), response);
                 match Box::pin(dispatcher.call_for_answer(call, record)).await {
+                    // A second request for approval means that the ticket has expired.
+                    Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
+                    result => result,
+                }
+            }
+            Ok(ApproverResponse::InputRequired(result)) => {
+                return CalledOperation::InputRequired(result);
+            }
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Calls an operation as [`Self::call_with_approval`] does, and reads the rows of the file that its
+    /// answer names.
+    pub(super) async fn read_rows_with_approval(
+        &self,
+        call: pipeline::ToolCall<'_>,
+        rows: &Arc<RowQuery>,
+        approver: &impl Approver,
+        record: &mut CallRecord,
+    ) -> CalledOperation {
+        let dispatcher = self.server.dispatcher();
+        let name = call.name;
+        let request = match dispatcher.read_rows(call, Arc::clone(rows), record).await {
+            Err(CallError::ApprovalRequired(request)) => request,
+            result => return CalledOperation::Ended(result),
+        };
+        CalledOperation::Ended(match approver.request_approval(&request).await {
+            Ok(ApproverResponse::Decided(response)) => {
+                let call = self.pipeline_call(name, request.into_args(), response);
+                match dispatcher.read_rows(call, Arc::clone(rows), record).await {
                     // A second request for approval means that the ticket has expired.
                     Err(CallError::ApprovalRequired(_)) => Err(ApprovalError::TimedOut.into()),
                     result => result,

@@ -69,6 +69,7 @@ impl ToolCallFlow<'_> {
             let Step {
                 operation,
                 args,
+                rows,
                 reply,
             } = step;
             progress.steps += 1;
@@ -95,16 +96,17 @@ impl ToolCallFlow<'_> {
                 false => None,
             };
             let inner = &mut step_record.inner;
-            let called = self
-                .call_with_approval(
-                    operation,
-                    args,
-                    response,
-                    &approver,
-                    Recheck::Nothing,
-                    inner,
-                )
-                .await;
+            let called = match &rows {
+                None => {
+                    let recheck = Recheck::Nothing;
+                    self.call_with_approval(operation, args, response, &approver, recheck, inner)
+                        .await
+                }
+                Some(rows) => {
+                    let call = self.pipeline_call(operation, args, response);
+                    Box::pin(self.read_rows_with_approval(call, rows, &approver, inner)).await
+                }
+            };
             let answer = match called {
                 CalledOperation::InputRequired(request) => {
                     step_record.finish();

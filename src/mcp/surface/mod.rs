@@ -60,7 +60,7 @@ impl Surface {
         match listing {
             Listing::Everywhere => true,
             Listing::WithOperations => self.lists_operations(),
-            Listing::Nowhere => false,
+            Listing::BySearch | Listing::Nowhere => false,
         }
     }
 

@@ -17,6 +17,7 @@ const OWN_TOOLS: &[(&str, &str)] = &[
     ("plan-changes", "a tool for plans"),
     ("plan-provider-migration", WORKFLOW),
     ("promote-prompt", WORKFLOW),
+    ("read-log-export", WORKFLOW),
     ("read-operation", "a built-in tool"),
     ("read-result", "a built-in tool"),
     ("register-mcp-server", WORKFLOW),

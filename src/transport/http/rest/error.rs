@@ -226,7 +226,8 @@ impl From<&CallError> for RestError {
                 | SendError::InvalidRequest(..)
                 | SendError::Unreachable { .. }
                 | SendError::Interrupted(..)
-                | SendError::TooLarge(..) => (StatusCode::BAD_GATEWAY, Code::UpstreamUnavailable),
+                | SendError::TooLarge(..)
+                | SendError::File(_) => (StatusCode::BAD_GATEWAY, Code::UpstreamUnavailable),
             },
             CallError::Upstream(..) => (StatusCode::BAD_GATEWAY, Code::UpstreamUnavailable),
             // Requests are single calls; this keeps the match complete.
