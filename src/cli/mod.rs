@@ -7,6 +7,7 @@ mod changes;
 mod doctor;
 mod generate;
 mod health;
+mod login;
 mod memory;
 mod options;
 mod plan;
@@ -142,6 +143,13 @@ Keys:
   any other                   a key with every right
 With the suffix -read, a key allows reads only. See docs/sandbox.md.")]
     Sandbox(SandboxArgs),
+    /// Store a Portkey API key in the system's keychain, for servers and commands without another key.
+    #[command(after_help = login::EXAMPLES)]
+    Login(login::LoginCommand),
+    /// Remove the stored key.
+    Logout,
+    /// Show which key is used, where it comes from, and what it may do; exit with 1 if there is none.
+    Whoami(login::WhoamiCommand),
     /// Check configuration, connection and key, and tell what to do; exit with 1 if a check fails.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorCommand),
@@ -301,8 +309,12 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             transport::reload_on_hangup(portkey_file_watch::reload)?;
             options.log_warnings();
             let exports = traces::start()?;
+            let mut app_settings = options.app_settings()?;
+            if http.uses_own_key() {
+                login::add_stored_key(&mut app_settings, &options)?;
+            }
             let settings = http.settings(&options, exports.has_metrics())?;
-            let parts = HttpServerParts::build(options.app_settings()?, settings).await?;
+            let parts = HttpServerParts::build(app_settings, settings).await?;
             let served = parts.serve().await;
             exports.flush().await;
             served?;
@@ -388,6 +400,11 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             approvals.run(&options, &mut terminal::stdout()).await?;
         }
         Some(Command::Sandbox(sandbox)) => run_sandbox(&options, sandbox.listen).await?,
+        Some(Command::Login(login)) => login.run(&options, &mut terminal::stdout()).await?,
+        Some(Command::Logout) => login::log_out(&options, &mut terminal::stdout())?,
+        Some(Command::Whoami(whoami)) => {
+            return whoami.run(&options, &mut terminal::stdout()).await;
+        }
         Some(Command::Doctor(doctor)) => {
             return doctor.run(&options, &mut terminal::stdout()).await;
         }

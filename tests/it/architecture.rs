@@ -111,6 +111,7 @@ fn dependencies_are_used_only_in_their_layers() {
         ("regex::", &["crates/policy", "src/security/secrets"]),
         ("unicode_general_category::", &["src/security/sanitize.rs"]),
         ("clap::", &["src/cli"]),
+        ("keyring::", &["src/cli/login"]),
         ("portkey_sandbox::", &["src/app", "src/cli"]),
     ];
     for (path, text) in [sources("src"), sources("crates")].concat() {

@@ -53,7 +53,10 @@ async fn diagnose(args: &[&str], home: Option<&std::path::Path>) -> Diagnosis {
     let empty = tempfile::tempdir().unwrap();
     let home = home.unwrap_or(empty.path());
     let mut doctor = command(&[&["doctor", "--json"], args].concat());
-    doctor.env("HOME", home).current_dir(home);
+    doctor
+        .env("HOME", home)
+        .env_remove("PORTKEY_MCP_NO_LOGIN")
+        .current_dir(home);
     for variable in [
         "XDG_CONFIG_HOME",
         "XDG_STATE_HOME",

@@ -49,6 +49,8 @@ mod http_conformance;
 mod http_limits;
 mod http_unread;
 mod journal;
+#[cfg(unix)]
+mod login;
 mod metrics;
 mod network;
 mod notifications;

@@ -19,6 +19,8 @@ pub enum KeySource {
     File(PathBuf),
     /// A command-line option.
     Option,
+    /// What the command `login` stored.
+    Login,
     /// The request itself.
     Request,
     /// The embedded sandbox, which accepts any key.
@@ -31,6 +33,7 @@ impl fmt::Display for KeySource {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", display_path(path)),
             Self::Option => f.write_str("the option or its variable"),
+            Self::Login => f.write_str("`portkey-mcp login`"),
             Self::Request => f.write_str("the request"),
             Self::Sandbox => f.write_str("the sandbox"),
         }

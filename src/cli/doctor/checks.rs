@@ -19,9 +19,9 @@ use super::{
     report::{Report, Status},
 };
 use crate::{
-    app::AppContext,
+    app::{AppContext, AppSettings},
     auth::principal::Principal,
-    cli::options::Options,
+    cli::{login, options::Options},
     http_client::network_error,
     mcp::{
         reply,
@@ -71,6 +71,28 @@ pub(super) fn list_options(report: &mut Report, configured: &[ConfiguredOption])
             Status::Ok,
             format_args!("{option} {value} ({source})"),
         );
+    }
+}
+
+/// Reports whether a key is stored, and whether it is used.
+pub(super) fn check_login(report: &mut Report, options: &Options) {
+    const CHECK: &str = "login";
+    if options.uses_sandbox() {
+        return;
+    }
+    match (login::find(options), options.key_setting()) {
+        (Err(error), _) => report.add(CHECK, Status::Failure, with_causes(error.as_ref())),
+        (Ok(None), _) => report.add(CHECK, Status::Skipped, "`portkey-mcp login` stored no key"),
+        (Ok(Some(place)), None) => report.add(
+            CHECK,
+            Status::Ok,
+            format_args!("the key is the one that `portkey-mcp login` stored in {place}"),
+        ),
+        (Ok(Some(place)), Some(setting)) => report.add(
+            CHECK,
+            Status::Ok,
+            format_args!("{setting} takes precedence over the key in {place}"),
+        ),
     }
 }
 
@@ -312,7 +334,12 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
             return;
         }
     }
-    let answer = match ask_about_key(options).await {
+    let answer = async {
+        let mut settings = options.app_settings()?;
+        login::add_stored_key(&mut settings, options)?;
+        ask_about_key(settings).await
+    };
+    let answer = match answer.await {
         Ok(answer) => answer,
         Err(error) => {
             report.add(CHECK, Status::Failure, with_causes(error.as_ref()));
@@ -331,8 +358,8 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
             CHECK,
             Status::Failure,
             "there is none",
-            "set PORTKEY_API_KEY, or name a file with --api-key-file; Portkey makes keys under \
-             Admin Settings, API Keys. --sandbox needs none",
+            "run `portkey-mcp login`, set PORTKEY_API_KEY, or name a file with --api-key-file; Portkey makes keys \
+             under Admin Settings, API Keys. --sandbox needs none",
         );
     } else if is_set(KEY_REFUSED_FIELD) {
         report.advise(
@@ -357,8 +384,10 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
 }
 
 /// Returns the answer of `whoami`, without policy, audit log and journal: they are checked alone.
-async fn ask_about_key(options: &Options) -> anyhow::Result<Value> {
-    let mut settings = options.app_settings()?;
+///
+/// # Errors
+/// Returns an error if the options contradict each other, or the call fails.
+pub(in crate::cli) async fn ask_about_key(mut settings: AppSettings) -> anyhow::Result<Value> {
     settings.policy_file = None;
     settings.audit = None;
     settings.journal = None;

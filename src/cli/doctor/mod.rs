@@ -9,8 +9,8 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 
-pub(super) use self::configured::ConfiguredOption;
 use self::report::Report;
+pub(super) use self::{checks::ask_about_key, configured::ConfiguredOption};
 use super::options::Options;
 
 pub(super) const EXAMPLES: &str = "\
@@ -40,6 +40,7 @@ impl DoctorCommand {
         let mut report = Report::default();
         checks::check_program(&mut report);
         checks::list_options(&mut report, &self.configured);
+        checks::check_login(&mut report, options);
         checks::check_settings(&mut report, options);
         checks::check_policy(&mut report, options);
         checks::check_audit_log(&mut report, options);

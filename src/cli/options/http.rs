@@ -302,6 +302,11 @@ pub struct HttpOptions {
 }
 
 impl HttpOptions {
+    /// Returns true if the server acts with its own key, and not with those of its callers.
+    pub(in crate::cli) fn uses_own_key(&self) -> bool {
+        self.auth == AuthMode::None
+    }
+
     /// Returns the settings of the HTTP server. `exports_metrics` records metrics although no address serves
     /// them.
     ///

@@ -39,6 +39,7 @@ use self::{
 use crate::{
     app::{AppSettings, ApprovalSettings, Backend, McpSettings},
     auth::principal::{Credentials, KeySource, MissingKey, UpstreamKey},
+    cli::login::{self, LoginOptions},
     http_client::{client_builder, decision_point::DecisionClient},
     mcp::prompts::PromptLibrary,
     observability::logging,
@@ -65,6 +66,8 @@ pub struct Options {
     /// File that holds the Portkey API key.
     #[arg(long, global = true, env = "PORTKEY_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) login: LoginOptions,
     /// Address of the Admin API. A self-hosted control plane has its own address, which ends in /v1.
     #[arg(
         long,
@@ -291,6 +294,7 @@ impl Options {
     /// As [`Self::app_settings`].
     pub(crate) fn local_app_settings(&self) -> anyhow::Result<AppSettings> {
         let mut settings = self.app_settings()?;
+        login::add_stored_key(&mut settings, self)?;
         if !self.sandbox {
             settings.journal = self.journal.settings_or_default()?;
         }
@@ -305,6 +309,15 @@ impl Options {
     /// Returns the address of the Admin API.
     pub(crate) fn base_url(&self) -> &Url {
         &self.base_url
+    }
+
+    /// Returns the setting that gives the Portkey key, if one does.
+    pub(crate) fn key_setting(&self) -> Option<&'static str> {
+        match (&self.api_key, &self.api_key_file) {
+            (Some(_), _) => Some("PORTKEY_API_KEY (--api-key)"),
+            (None, Some(_)) => Some("PORTKEY_API_KEY_FILE (--api-key-file)"),
+            (None, None) => None,
+        }
     }
 
     /// Returns true if the Admin API is on this machine.

@@ -15,8 +15,9 @@ pub(crate) fn command(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    // Tests write nothing to the home folder.
+    // Tests write nothing to the home folder, and use no key of the developer's.
     command.env("PORTKEY_MCP_NO_JOURNAL", "true");
+    command.env("PORTKEY_MCP_NO_LOGIN", "true");
     command
 }
 

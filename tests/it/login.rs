@@ -1,0 +1,342 @@
+//! `portkey-mcp login`, `logout` and `whoami`. No test touches a real keychain: keys are stored in a file, or the
+//! keychain is at an address where nothing listens.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    process::command,
+    upstream::{MockUpstream, http_response, json_response},
+};
+
+const KEY: &str = "pk-stored-Zu3rT7yWq9";
+const OTHER_KEY: &str = "pk-other-Bv5nM1kLp4";
+
+/// The user of a home folder.
+struct User {
+    home: TempDir,
+    base_url: String,
+}
+
+impl User {
+    fn new(base_url: &str) -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            base_url: base_url.to_owned(),
+        }
+    }
+
+    fn list(&self) -> PathBuf {
+        self.home.path().join(".config/portkey-mcp/login.toml")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        command
+            .env("HOME", self.home.path())
+            .env("PORTKEY_BASE_URL", &self.base_url)
+            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("PORTKEY_MCP_NO_LOGIN");
+        command
+    }
+
+    async fn run(&self, args: &[&str], input: &str) -> Run {
+        let mut command = self.command(args);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that ends early does not read it.
+        _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+        Run::new(output.await.unwrap())
+    }
+
+    #[track_caller]
+    fn assert_mode(&self) {
+        let mode = self.list().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    async fn log_in(&self, key: &str) {
+        let run = self.run(&["login", "--stdin", "--in-file"], key).await;
+        assert!(run.is_success, "{}", run.text);
+    }
+}
+
+struct Run {
+    is_success: bool,
+    out: String,
+    /// Standard output and standard error.
+    text: String,
+}
+
+impl Run {
+    fn new(output: Output) -> Self {
+        let out = String::from_utf8(output.stdout).unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        Self {
+            is_success: output.status.success(),
+            text: format!("{out}{err}"),
+            out,
+        }
+    }
+}
+
+async fn upstream() -> MockUpstream {
+    MockUpstream::start(|_| json_response(r#"{"object":"list","data":[],"total":0}"#)).await
+}
+
+const CALL: &[&str] = &["call", "list-configs"];
+
+#[tokio::test]
+async fn stored_key_is_used_where_no_other_is_given() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    let run = user.run(CALL, "").await;
+    assert!(!run.is_success && upstream.count() == 0, "{}", run.text);
+
+    user.log_in(&format!("{KEY}\n")).await;
+    user.assert_mode();
+    let key_of_last_call = || {
+        let requests = upstream.requests();
+        requests
+            .last()
+            .unwrap()
+            .header("x-portkey-api-key")
+            .unwrap()
+            .to_owned()
+    };
+    let run = user.run(CALL, "").await;
+    assert!(run.is_success, "{}", run.text);
+    assert_eq!(key_of_last_call(), KEY);
+
+    // Flag, variable and file come first.
+    user.run(&[CALL, &["--api-key", OTHER_KEY]].concat(), "")
+        .await;
+    assert_eq!(key_of_last_call(), OTHER_KEY);
+    let mut call = user.command(CALL);
+    let output = tokio::task::spawn_blocking(move || {
+        call.env("PORTKEY_API_KEY", OTHER_KEY).output().unwrap()
+    });
+    assert!(output.await.unwrap().status.success());
+    assert_eq!(key_of_last_call(), OTHER_KEY);
+    let file = user.home.path().join("key");
+    fs::write(&file, OTHER_KEY).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let option = ["--api-key-file", file.to_str().unwrap()];
+    user.run(&[CALL, &option].concat(), "").await;
+    assert_eq!(key_of_last_call(), OTHER_KEY);
+    assert_eq!(upstream.count(), 4);
+
+    let run = user.run(&[CALL, &["--no-login"]].concat(), "").await;
+    assert!(!run.is_success && upstream.count() == 4, "{}", run.text);
+}
+
+/// A key is for the address that it was stored for.
+#[tokio::test]
+async fn stored_key_is_not_sent_to_another_address() {
+    let (upstream, other) = (upstream().await, upstream().await);
+    let user = User::new(&upstream.base_url);
+    user.log_in(KEY).await;
+    let run = user
+        .run(&[CALL, &["--base-url", &other.base_url]].concat(), "")
+        .await;
+    assert!(!run.is_success && other.count() == 0, "{}", run.text);
+}
+
+#[tokio::test]
+async fn stdio_server_uses_the_stored_key() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    user.log_in(KEY).await;
+    let call = concat!(
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
+        r#""capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+        "\n",
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        "\n",
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"list-configs","arguments":{}}}"#,
+        "\n"
+    );
+    let run = user.run(&["stdio"], call).await;
+    assert!(run.is_success, "{}", run.text);
+    let requests = upstream.requests();
+    assert_eq!(requests[0].header("x-portkey-api-key"), Some(KEY));
+    assert!(!run.text.contains(KEY), "{}", run.text);
+}
+
+/// The server acts with its callers' keys alone.
+#[tokio::test]
+async fn server_with_callers_keys_does_not_read_the_stored_one() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    user.log_in(KEY).await;
+    // Its list can no longer be read, so that reading it would stop the start.
+    fs::set_permissions(user.list(), fs::Permissions::from_mode(0o644)).unwrap();
+    let run = user.run(&["stdio"], "").await;
+    assert!(
+        !run.is_success && run.text.contains("chmod 600"),
+        "{}",
+        run.text
+    );
+    let args = ["http", "--auth", "key", "--listen", "203.0.113.1:1"];
+    let run = user.run(&args, "").await;
+    assert!(
+        run.text.contains("203.0.113.1:1") && !run.text.contains("chmod"),
+        "{}",
+        run.text
+    );
+}
+
+#[tokio::test]
+async fn without_a_keychain_the_key_is_stored_in_a_file() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let user = User::new("http://127.0.0.1:1/v1");
+    let run = user.run(&["login", "--stdin"], KEY).await;
+    assert!(
+        run.is_success && run.text.contains("there is no keychain here"),
+        "{}",
+        run.text
+    );
+    user.assert_mode();
+    assert!(fs::read_to_string(user.list()).unwrap().contains(KEY));
+    assert!(!run.text.contains(KEY), "{}", run.text);
+}
+
+#[tokio::test]
+async fn unavailable_keychain_with_a_stored_key_is_an_error() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let user = User::new("http://127.0.0.1:1/v1");
+    fs::create_dir_all(user.list().parent().unwrap()).unwrap();
+    fs::write(user.list(), "[login.\"http://127.0.0.1:1/v1\"]\n").unwrap();
+    fs::set_permissions(user.list(), fs::Permissions::from_mode(0o600)).unwrap();
+    let run = user.run(CALL, "").await;
+    assert!(
+        !run.is_success && run.text.contains("cannot be read from the keychain"),
+        "{}",
+        run.text
+    );
+    // Another key makes it unnecessary to ask.
+    let run = user.run(&[CALL, &["--api-key", "pk-1"]].concat(), "").await;
+    assert!(!run.text.contains("keychain"), "{}", run.text);
+}
+
+#[tokio::test]
+async fn logout_removes_the_key() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    user.log_in(KEY).await;
+    let run = user.run(&["logout"], "").await;
+    assert!(
+        run.is_success && run.out.contains("is removed"),
+        "{}",
+        run.text
+    );
+    assert!(!user.list().exists());
+    let run = user.run(&["logout"], "").await;
+    assert!(
+        run.is_success && run.out.contains("no key for"),
+        "{}",
+        run.text
+    );
+    assert!(!user.run(CALL, "").await.is_success);
+}
+
+#[tokio::test]
+async fn malformed_key_is_not_stored() {
+    let user = User::new("http://127.0.0.1:1/v1");
+    for (key, error) in [
+        ("", "is empty"),
+        ("${PORTKEY_API_KEY}", "placeholder"),
+        ("'pk-1'", "in quotes"),
+        ("pk-1 pk-2", "blanks"),
+        ("PORTKEY_API_KEY=pk-1", "give the key alone"),
+    ] {
+        let run = user.run(&["login", "--stdin", "--in-file"], key).await;
+        assert!(!run.is_success && run.text.contains(error), "{}", run.text);
+    }
+    let huge = "k".repeat(70_000);
+    let run = user.run(&["login", "--stdin", "--in-file"], &huge).await;
+    assert!(!run.is_success && run.text.contains("more than a key"));
+    let run = user.run(&["login"], KEY).await;
+    assert!(
+        !run.is_success && run.text.contains("--stdin"),
+        "{}",
+        run.text
+    );
+    assert!(!user.list().exists());
+}
+
+#[tokio::test]
+async fn rejected_key_is_not_stored_with_verify() {
+    let upstream = MockUpstream::start(|_| http_response("401 Unauthorized", "", "{}")).await;
+    let user = User::new(&upstream.base_url);
+    let login = ["login", "--stdin", "--in-file", "--verify"];
+    let run = user.run(&login, KEY).await;
+    assert!(
+        !run.is_success && run.text.contains("Portkey rejects this key"),
+        "{}",
+        run.text
+    );
+    assert!(upstream.count() > 0 && !user.list().exists());
+    assert!(!run.text.contains(KEY));
+}
+
+#[tokio::test]
+async fn whoami_tells_where_the_key_comes_from() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    let run = user.run(&["whoami"], "").await;
+    assert!(
+        !run.is_success && run.out.contains("nowhere"),
+        "{}",
+        run.text
+    );
+    user.log_in(KEY).await;
+    let run = user.run(&["whoami"], "").await;
+    assert!(run.is_success, "{}", run.text);
+    assert!(run.out.contains("login.toml"), "{}", run.text);
+    assert!(run.out.contains(&upstream.base_url) && !run.text.contains(KEY));
+    let run = user.run(&["whoami", "--json", "--sandbox"], "").await;
+    let answer: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(answer["portkey_key"], "organisation_admin");
+}
+
+#[tokio::test]
+async fn doctor_tells_which_key_takes_precedence() {
+    let upstream = upstream().await;
+    let user = User::new(&upstream.base_url);
+    user.log_in(KEY).await;
+    let run = user.run(&["doctor"], "").await;
+    assert!(
+        run.out
+            .contains("the key is the one that `portkey-mcp login` stored in"),
+        "{}",
+        run.text
+    );
+    let run = user.run(&["doctor", "--api-key", OTHER_KEY], "").await;
+    assert!(
+        run.out
+            .contains("PORTKEY_API_KEY (--api-key) takes precedence over the key in"),
+        "{}",
+        run.text
+    );
+    assert!(!run.text.contains(KEY) && !run.text.contains(OTHER_KEY));
+}
