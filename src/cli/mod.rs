@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod call;
 mod changes;
+mod clients;
 mod doctor;
 mod generate;
 mod health;
@@ -12,6 +13,7 @@ mod memory;
 mod options;
 mod plan;
 mod policy;
+mod setup;
 mod snapshots;
 mod state_key;
 mod terminal;
@@ -143,6 +145,9 @@ Keys:
   any other                   a key with every right
 With the suffix -read, a key allows reads only. See docs/sandbox.md.")]
     Sandbox(SandboxArgs),
+    /// Add this server to the configuration of an MCP client.
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(setup::SetupCommand),
     /// Store a Portkey API key in the system's keychain, for servers and commands without another key.
     #[command(after_help = login::EXAMPLES)]
     Login(login::LoginCommand),
@@ -202,6 +207,9 @@ pub fn main() -> ExitCode {
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let Some(Command::Doctor(doctor)) = &mut cli.command {
             doctor.configured = ConfiguredOption::all(&command(), &matches);
+        }
+        if let Some(Command::Setup(setup)) = &mut cli.command {
+            setup.server = setup::ServerOptions::new(&command(), &matches);
         }
         Ok(cli)
     });
@@ -400,6 +408,9 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             approvals.run(&options, &mut terminal::stdout()).await?;
         }
         Some(Command::Sandbox(sandbox)) => run_sandbox(&options, sandbox.listen).await?,
+        Some(Command::Setup(setup)) => {
+            setup.run(&options, &mut terminal::stdout(), &mut terminal::stderr())?;
+        }
         Some(Command::Login(login)) => login.run(&options, &mut terminal::stdout()).await?,
         Some(Command::Logout) => login::log_out(&options, &mut terminal::stdout())?,
         Some(Command::Whoami(whoami)) => {

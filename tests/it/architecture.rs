@@ -112,6 +112,8 @@ fn dependencies_are_used_only_in_their_layers() {
         ("unicode_general_category::", &["src/security/sanitize.rs"]),
         ("clap::", &["src/cli"]),
         ("keyring::", &["src/cli/login"]),
+        ("jsonc_parser::", &["src/cli/setup"]),
+        ("toml_edit::", &["src/cli/setup"]),
         ("portkey_sandbox::", &["src/app", "src/cli"]),
     ];
     for (path, text) in [sources("src"), sources("crates")].concat() {

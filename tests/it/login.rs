@@ -340,3 +340,18 @@ async fn doctor_tells_which_key_takes_precedence() {
     );
     assert!(!run.text.contains(KEY) && !run.text.contains(OTHER_KEY));
 }
+
+/// A client whose file has no references gets no key, and the stored one is used.
+#[tokio::test]
+async fn setup_relies_on_the_stored_key() {
+    let user = User::new("http://127.0.0.1:1/v1");
+    user.log_in(KEY).await;
+    let run = user.run(&["setup", "cursor", "--yes"], "").await;
+    assert!(
+        run.is_success && run.out.contains("`portkey-mcp login` stored"),
+        "{}",
+        run.text
+    );
+    let file = user.home.path().join(".cursor/mcp.json");
+    assert!(!fs::read_to_string(file).unwrap().contains("env"));
+}

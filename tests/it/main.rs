@@ -27,6 +27,7 @@ mod catalog;
 mod changes;
 mod cli;
 mod client;
+mod client_docs;
 mod completion;
 mod contract;
 mod counters;
@@ -89,6 +90,8 @@ mod secrets;
 mod security;
 mod session_calls;
 mod sessions;
+#[cfg(unix)]
+mod setup;
 mod signed_state;
 #[cfg(unix)]
 mod skipped_tests;

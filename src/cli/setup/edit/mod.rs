@@ -1,0 +1,158 @@
+//! Changes of a configuration file. Comments, other servers and other fields stay as they are.
+
+use serde_json::Value;
+
+use super::entry::{AUTHORIZATION, ENV, ENV_VARS, Entry, HEADERS, KEY_VARIABLE};
+use crate::cli::clients::{Client, Syntax};
+
+mod json;
+mod toml;
+
+/// Fields of an entry that this program sets, and removes where they do not apply. Others are the user's.
+const MANAGED: [&str; 9] = [
+    "type",
+    "source",
+    "command",
+    "args",
+    "url",
+    "httpUrl",
+    "serverUrl",
+    "bearer_token_env_var",
+    ENV_VARS,
+];
+
+/// Text that is shown in place of values that may be secret.
+const HIDDEN: &str = "…";
+
+/// Reason why a file cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EditError {
+    #[error("line {line}, column {column}: {message}")]
+    Invalid {
+        line: usize,
+        column: usize,
+        message: String,
+    },
+    #[error("{0} holds something else than servers by name")]
+    NotAnObject(String),
+}
+
+/// A place in the configuration of a client, and what it is to hold.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) client: &'a Client,
+    /// Name of the server in the client.
+    pub(super) name: &'a str,
+    pub(super) entry: &'a Entry,
+}
+
+impl Change<'_> {
+    /// Returns the text of the file after the change. An empty text is a file that does not exist yet.
+    pub(super) fn apply(&self, text: &str) -> Result<String, EditError> {
+        match self.client.syntax {
+            Syntax::Json => json::apply(self, text),
+            Syntax::Toml => toml::apply(self, text),
+        }
+    }
+
+    /// Returns the text with every value hidden that may be secret: all texts outside of the entry, and within it
+    /// what is neither a reference nor written by this program.
+    pub(super) fn hide_values(&self, text: &str) -> Result<String, EditError> {
+        match self.client.syntax {
+            Syntax::Json => json::hide_values(self, text),
+            Syntax::Toml => toml::hide_values(self, text),
+        }
+    }
+}
+
+/// Place of a value, as far as it decides what may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Area {
+    /// The file.
+    File,
+    /// The list of servers.
+    Servers,
+    /// The entry.
+    Entry,
+    /// A field that this program sets.
+    Managed,
+    /// Variables and headers.
+    Credentials,
+    /// What the client asks for.
+    Inputs,
+    /// Everything else.
+    Other,
+}
+
+impl Area {
+    /// Returns the area below a field.
+    fn below(self, field: &str, change: &Change<'_>) -> Self {
+        match self {
+            Self::File if field == change.client.servers => Self::Servers,
+            Self::File if field == "inputs" => Self::Inputs,
+            Self::Servers if field == change.name => Self::Entry,
+            Self::Entry if MANAGED.contains(&field) => Self::Managed,
+            Self::Entry if field == ENV || HEADERS.contains(&field) => Self::Credentials,
+            Self::Inputs if field != "default" => Self::Inputs,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns what is shown of a text, or `None` for all of it.
+    fn hide(self, text: &str, before: Option<&str>) -> Option<String> {
+        match self {
+            Self::Inputs => None,
+            Self::Managed if before.is_some_and(names_credential) => Some(HIDDEN.to_owned()),
+            // Addresses may hold credentials.
+            Self::Managed if text.contains("://") && text.contains(['?', '@', '#']) => {
+                Some(HIDDEN.to_owned())
+            }
+            Self::Managed => match text.split_once('=') {
+                Some((option, _)) if names_credential(option) => Some(format!("{option}={HIDDEN}")),
+                _ => None,
+            },
+            Self::Credentials if is_reference(text) => None,
+            _ => Some(HIDDEN.to_owned()),
+        }
+    }
+}
+
+/// Returns true if an option takes a key or a token.
+fn names_credential(option: &str) -> bool {
+    option.starts_with('-')
+        && ["key", "token", "secret", "password", "url"]
+            .iter()
+            .any(|word| option.ends_with(word))
+}
+
+/// Returns true if a text is a reference to a value, and not the value.
+fn is_reference(text: &str) -> bool {
+    let text = text.strip_prefix("Bearer ").unwrap_or(text);
+    text.starts_with("${") && text.ends_with('}')
+}
+
+/// Returns the names in a map of the entry that this program sets: one variable, one header.
+fn own_name(field: &str) -> &'static str {
+    match field {
+        ENV => KEY_VARIABLE,
+        _ => AUTHORIZATION,
+    }
+}
+
+/// Returns true if the client starts the server.
+fn is_stdio(entry: &Entry) -> bool {
+    entry.fields.contains_key("command")
+}
+
+/// Returns the value for a list of variables that are handed on: the others of the user stay.
+fn handed_on(before: Option<Value>, wanted: Option<&Value>) -> Option<Value> {
+    let mut names: Vec<Value> = match before {
+        Some(Value::Array(names)) => names,
+        _ => Vec::new(),
+    };
+    names.retain(|name| name.as_str() != Some(KEY_VARIABLE));
+    if let Some(Value::Array(wanted)) = wanted {
+        names.extend(wanted.iter().cloned());
+    }
+    (!names.is_empty()).then_some(Value::Array(names))
+}
