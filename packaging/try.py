@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the artefacts of this machine from its binary, installs each in an empty home, and makes the first call.
 
-    packaging/try.py BINARY --uv PATH --tools NODE_MODULES --cargo-deb PATH [--node PATH]...
+    packaging/try.py BINARY --uv PATH --tools NODE_MODULES --clients NODE_MODULES --cargo-deb PATH [--node PATH]...
 """
 
 import argparse
@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 
 import build
 from artefacts import files, targets
-from trials import archive, bundle, deb, node, python, table
+from trials import archive, bundle, clients, deb, node, python, table
 from trials.home import TrialError
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("binary", type=pathlib.Path, metavar="BINARY")
     parser.add_argument("--uv", required=True, help="uv of the trial of uvx")
     parser.add_argument("--tools", type=pathlib.Path, required=True, help="what `npm ci` installs of packaging/tools")
+    parser.add_argument("--clients", type=pathlib.Path, required=True, help="what `npm ci` installs of packaging/clients")
     parser.add_argument("--cargo-deb", required=True, help="command of the crate cargo-deb")
     parser.add_argument("--node", action="append", default=["node"], help="one more Node.js for the launcher")
     options = parser.parse_args()
@@ -42,6 +43,7 @@ def main() -> None:
             archive.trial(dist, target),
             deb.trial(dist),
         ]
+    clients.trial(binary, options.clients)
     table.publish(rows)
 
 
