@@ -81,7 +81,15 @@ impl LoginCommand {
         if let Some(cause) = &stored.no_keychain {
             writeln!(out, "there is no keychain here ({cause})")?;
         }
-        writeln!(out, "the key for {account} is stored in {}", stored.place)?;
+        let protection = match stored.place {
+            Place::Keychain => "",
+            Place::File(_) => ", which only you can read",
+        };
+        writeln!(
+            out,
+            "the key for {account} is stored in {}{protection}",
+            stored.place
+        )?;
         if let Some(setting) = options.key_setting() {
             writeln!(out, "{setting} is set, and takes precedence over it")?;
         }
@@ -146,7 +154,13 @@ impl WhoamiCommand {
             ] {
                 let value = text(field).unwrap_or("unknown");
                 let note = text(note).unwrap_or_default();
-                writeln!(out, "{title:<9}{value}: {note}")?;
+                let colon = if note.is_empty() { "" } else { ": " };
+                writeln!(out, "{title:<9}{value}{colon}{note}")?;
+            }
+            let errors = answer.get("read_errors").and_then(Value::as_object);
+            for (list, error) in errors.into_iter().flatten() {
+                let error = error.as_str().unwrap_or("failed");
+                writeln!(out, "{:<9}{list} ({error})", "not read")?;
             }
         }
         Ok(

@@ -69,7 +69,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keychain => f.write_str("the keychain of this system"),
-            Self::File(path) => write!(f, "{}, which only you can read", display_path(path)),
+            Self::File(path) => write!(f, "{}", display_path(path)),
         }
     }
 }
