@@ -8,7 +8,7 @@ use std::{
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
-use crate::cli::clients::{Client, References, Syntax};
+use crate::cli::clients::{Client, ClientName, References, Syntax};
 
 /// Variable from which the server reads its key.
 pub(super) const KEY_VARIABLE: &str = "PORTKEY_API_KEY";
@@ -126,10 +126,8 @@ fn build_stdio(
 
 fn build_http(client: &Client, url: &Url, token: &Credential) -> Result<Entry, EntryError> {
     let Some(form) = client.http else {
-        let more = match client.references {
-            References::None
-                if client.servers == "mcpServers" && client.name.text() == "claude-desktop" =>
-            {
+        let more = match client.name {
+            ClientName::ClaudeDesktop => {
                 "; remote servers are added in its settings, under Connectors"
             }
             _ => "",

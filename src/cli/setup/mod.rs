@@ -3,21 +3,17 @@
 mod edit;
 mod entry;
 mod options;
+mod show;
 mod write;
 
-use std::{
-    env,
-    io::{self, BufRead, IsTerminal, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::{env, io::Write, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::display_path;
 use reqwest::Url;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value};
-use similar::TextDiff;
+use serde_json::Value;
 
 pub(super) use self::options::ServerOptions;
 use self::{
@@ -25,7 +21,7 @@ use self::{
     entry::{Credential, Entry, KEY_VARIABLE, Start, Transport},
 };
 use super::{
-    clients::{CLIENTS, Client, ClientName, References, Syntax},
+    clients::{CLIENTS, Client, ClientName, References},
     login,
     options::{Options, parse_http_url},
 };
@@ -43,12 +39,6 @@ Options of the server, such as --read-only or --policy FILE, are passed on to it
 
 /// Variable that a reference to the token names.
 const TOKEN_VARIABLE: &str = "PORTKEY_MCP_TOKEN";
-
-/// Lines around a change that are shown.
-const CONTEXT_LINES: usize = 2;
-
-/// Maximum size of an answer on the terminal.
-const MAX_ANSWER_BYTES: u64 = 64;
 
 /// Where the server takes its key from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,7 +63,7 @@ enum TokenChoice {
 #[derive(Args, Debug)]
 pub(super) struct SetupCommand {
     /// Client to set up. Without one, the clients of this machine are listed.
-    #[arg(value_name = "CLIENT", hide_possible_values = false)]
+    #[arg(value_name = "CLIENT")]
     client: Option<ClientName>,
     /// Print the entry, and leave the file alone.
     #[arg(long, requires = "client")]
@@ -128,7 +118,7 @@ impl SetupCommand {
         };
         let entry = self.entry(client, options)?;
         if self.print {
-            return print(client, &self.name, &entry, out);
+            return show::print(client, &self.name, &entry, out);
         }
         let file = self.file(client)?;
         let before = write::read(&file)?;
@@ -153,12 +143,12 @@ impl SetupCommand {
             )?;
             return Ok(());
         }
-        show(&change, &file, old, &new, out)?;
+        show::show(&change, &file, old, &new, out)?;
         for note in self.notes(client, &entry, options) {
             writeln!(out, "- {note}")?;
         }
         out.flush()?;
-        if !self.yes && !ask(&file, err)? {
+        if !self.yes && !show::ask(&file, err)? {
             writeln!(out, "nothing was written")?;
             return Ok(());
         }
@@ -372,73 +362,16 @@ impl SetupCommand {
             value => std::slice::from_ref(value),
         });
         let words: Vec<_> = words.filter_map(Value::as_str).collect();
-        Ok(format!("would get `{name}`: {}", words.join(" ")))
+        let variables = entry.fields.get(entry::ENV);
+        let reference = variables.and_then(|variables| variables.get(KEY_VARIABLE)?.as_str());
+        let key = match reference {
+            Some(reference) => format!("; key: {reference}"),
+            None if entry.fields.contains_key(entry::ENV_VARS) => format!("; key: {KEY_VARIABLE}"),
+            None if self.needs_no_key() => String::new(),
+            None => "; key: `portkey-mcp login`".to_owned(),
+        };
+        Ok(format!("would get `{name}`: {}{key}", words.join(" ")))
     }
-}
-
-/// Prints the entry within what holds it in the file.
-fn print(client: &Client, name: &str, entry: &Entry, out: &mut impl Write) -> anyhow::Result<()> {
-    match client.syntax {
-        Syntax::Json => {
-            let server = Map::from_iter([(name.to_owned(), Value::Object(entry.fields.clone()))]);
-            let mut file = Map::new();
-            if !entry.inputs.is_empty() {
-                file.insert("inputs".to_owned(), entry.inputs.clone().into());
-            }
-            file.insert(client.servers.to_owned(), server.into());
-            writeln!(out, "{}", serde_json::to_string_pretty(&file)?)?;
-        }
-        Syntax::Toml => {
-            let change = Change {
-                client,
-                name,
-                entry,
-            };
-            write!(out, "{}", change.apply("")?)?;
-        }
-    }
-    Ok(())
-}
-
-/// Shows the change, without values that may be secret.
-fn show(
-    change: &Change<'_>,
-    file: &Path,
-    old: &str,
-    new: &str,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let (old, new) = (change.hide_values(old)?, change.hide_values(new)?);
-    let name = display_path(file).to_string();
-    if old == new {
-        writeln!(out, "{name}: a value that is not shown changes")?;
-        return Ok(());
-    }
-    let diff = TextDiff::from_lines(&old, &new);
-    let diff = diff
-        .unified_diff()
-        .context_radius(CONTEXT_LINES)
-        .missing_newline_hint(false)
-        .header(&name, &name)
-        .to_string();
-    write!(out, "{diff}")?;
-    Ok(())
-}
-
-/// Asks on the terminal whether to write.
-fn ask(file: &Path, err: &mut impl Write) -> anyhow::Result<bool> {
-    let input = io::stdin();
-    if !input.is_terminal() {
-        bail!(
-            "nothing was written to {}, because there is no terminal to ask on. Add --yes to write without a question",
-            display_path(file)
-        );
-    }
-    write!(err, "write this to {}? [y/N] ", display_path(file))?;
-    err.flush()?;
-    let mut answer = String::new();
-    input.lock().take(MAX_ANSWER_BYTES).read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Parses the name of a server. Clients build the names of tools from it.

@@ -58,11 +58,12 @@ pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError
         },
     }
     add_inputs(&file, &change.entry.inputs)?;
-    let mut text = root.to_string();
-    if !text.ends_with('\n') {
-        text.push('\n');
+    let mut changed = root.to_string();
+    // Some clients write their files without a last line break, and such a file is not changed for it.
+    if text.is_empty() && !changed.ends_with('\n') {
+        changed.push('\n');
     }
-    Ok(mark + &text)
+    Ok(mark + &changed)
 }
 
 /// Sets the fields of an entry that exists.

@@ -1,0 +1,90 @@
+//! Shows entries and changes, and asks about them.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    path::Path,
+};
+
+use anyhow::bail;
+use portkey_bounded_file::display_path;
+use serde_json::{Map, Value};
+use similar::TextDiff;
+
+use super::{edit::Change, entry::Entry};
+use crate::cli::clients::{Client, Syntax};
+
+/// Lines around a change that are shown.
+const CONTEXT_LINES: usize = 2;
+
+/// Maximum size of an answer on the terminal.
+const MAX_ANSWER_BYTES: u64 = 64;
+
+/// Prints the entry within what holds it in the file.
+pub(super) fn print(
+    client: &Client,
+    name: &str,
+    entry: &Entry,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    match client.syntax {
+        Syntax::Json => {
+            let server = Map::from_iter([(name.to_owned(), Value::Object(entry.fields.clone()))]);
+            let mut file = Map::new();
+            if !entry.inputs.is_empty() {
+                file.insert("inputs".to_owned(), entry.inputs.clone().into());
+            }
+            file.insert(client.servers.to_owned(), server.into());
+            writeln!(out, "{}", serde_json::to_string_pretty(&file)?)?;
+        }
+        Syntax::Toml => {
+            let change = Change {
+                client,
+                name,
+                entry,
+            };
+            write!(out, "{}", change.apply("")?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows the change, without values that may be secret.
+pub(super) fn show(
+    change: &Change<'_>,
+    file: &Path,
+    old: &str,
+    new: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (old, new) = (change.hide_values(old)?, change.hide_values(new)?);
+    let name = display_path(file).to_string();
+    if old == new {
+        writeln!(out, "{name}: a value that is not shown changes")?;
+        return Ok(());
+    }
+    let diff = TextDiff::from_lines(&old, &new);
+    let diff = diff
+        .unified_diff()
+        .context_radius(CONTEXT_LINES)
+        .missing_newline_hint(false)
+        .header(&name, &name)
+        .to_string();
+    write!(out, "{diff}")?;
+    Ok(())
+}
+
+/// Asks on the terminal whether to write.
+pub(super) fn ask(file: &Path, err: &mut impl Write) -> anyhow::Result<bool> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        bail!(
+            "nothing was written to {}, because there is no terminal to ask on. Add --yes to write without a question",
+            display_path(file)
+        );
+    }
+    write!(err, "write this to {}? [y/N] ", display_path(file))?;
+    err.flush()?;
+    let mut answer = String::new();
+    input.lock().take(MAX_ANSWER_BYTES).read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,278 @@
+//! What is written, printed and asked for each choice.
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+
+use super::{Home, PLANTED, fixture};
+use crate::support::{process::run_cli, programs::is_missing};
+
+#[test]
+fn nothing_is_written_without_an_answer() {
+    let home = Home::new();
+    home.write(".cursor/mcp.json", &fixture("cursor.json"));
+    let run = home.run(&["setup", "cursor"]);
+    assert!(!run.is_success);
+    assert!(
+        run.err.contains("--yes")
+            && run
+                .out
+                .contains("+            \"command\": \"portkey-mcp\""),
+        "{}{}",
+        run.out,
+        run.err
+    );
+    // The old key is in arguments and variables, and another server's in its address.
+    assert!(!run.out.contains(PLANTED), "{}", run.out);
+    assert_eq!(home.read(".cursor/mcp.json"), fixture("cursor.json"));
+    assert_eq!(home.files(".cursor"), ["mcp.json"]);
+}
+
+/// `script` provides the terminal.
+#[test]
+fn answer_on_the_terminal_decides() {
+    if is_missing("script") {
+        return;
+    }
+    for (said, is_written) in [("y", true), ("n", false), ("", false)] {
+        let home = Home::new();
+        let binary = env!("CARGO_BIN_EXE_portkey-mcp");
+        let mut terminal = home.command(&[]);
+        let mut script = Command::new("script");
+        script.args([
+            "-qec",
+            &format!("{binary} setup cursor --sandbox"),
+            "/dev/null",
+        ]);
+        for (name, value) in terminal.get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        terminal = script;
+        let input = home.write(".input", &format!("{said}\n"));
+        let output = terminal
+            .current_dir(home.0.path())
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && shown.contains("[y/N]"),
+            "{shown}"
+        );
+        assert_eq!(
+            home.path(".cursor/mcp.json").exists(),
+            is_written,
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn printed_entry_changes_no_file() {
+    let home = Home::new();
+    let run = home.setup(&["vscode", "--print"]);
+    let printed: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(
+        printed,
+        json!({
+            "inputs": [{
+                "id": "portkey-key",
+                "type": "promptString",
+                "description": "Portkey API key",
+                "password": true,
+            }],
+            "servers": { "portkey": {
+                "type": "stdio",
+                "command": "portkey-mcp",
+                "args": ["stdio", "--surface", "compact"],
+                "env": { "PORTKEY_API_KEY": "${input:portkey-key}" },
+            } },
+        })
+    );
+    let run = home.setup(&["codex", "--print", "--url", "https://mcp.example.com/mcp"]);
+    assert_eq!(
+        run.out,
+        "[mcp_servers.portkey]\nurl = \"https://mcp.example.com/mcp\"\n"
+    );
+    assert_eq!(home.files(""), [".input"]);
+}
+
+#[test]
+fn project_file_starts_the_server_by_name() {
+    let home = Home::new();
+    home.setup(&["claude-code", "--project", "--yes", "--name", "admin"]);
+    let text = home.read(".mcp.json");
+    let file: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        file["mcpServers"]["admin"],
+        json!({
+            "type": "stdio",
+            "command": "portkey-mcp",
+            "args": ["stdio"],
+            "env": { "PORTKEY_API_KEY": "${PORTKEY_API_KEY}" },
+        })
+    );
+    let error = home.fail(&["windsurf", "--project", "--yes"]);
+    assert!(error.contains("leave --project out"), "{error}");
+}
+
+#[test]
+fn files_of_the_server_are_named_from_the_root() {
+    let home = Home::new();
+    let run = home.setup(&[
+        "cursor",
+        "--print",
+        "--policy",
+        "policy.yaml",
+        "--log-level=debug",
+    ]);
+    let printed: Value = serde_json::from_str(&run.out).unwrap();
+    let args = &printed["mcpServers"]["portkey"]["args"];
+    let policy = home.0.path().canonicalize().unwrap().join("policy.yaml");
+    let has = |wanted: &[&str]| {
+        let args: Vec<_> = args
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        args.windows(wanted.len()).any(|window| window == wanted)
+    };
+    assert!(has(&["--policy", policy.to_str().unwrap()]), "{args}");
+    assert!(has(&["--log-level", "debug"]), "{args}");
+}
+
+#[test]
+fn contradictions_are_told() {
+    struct Contradiction {
+        args: &'static [&'static str],
+        error: &'static str,
+    }
+    let home = Home::new();
+    let cases = [
+        Contradiction {
+            args: &["claude-desktop", "--url", "https://mcp.example.com/mcp"],
+            error: "Connectors",
+        },
+        Contradiction {
+            args: &["jetbrains", "--url", "https://mcp.example.com/mcp"],
+            error: "Leave --url out",
+        },
+        Contradiction {
+            args: &["zed", "--key", "reference"],
+            error: "--key login",
+        },
+        Contradiction {
+            args: &[
+                "zed",
+                "--url",
+                "http://127.0.0.1:8787/mcp",
+                "--token",
+                "reference",
+            ],
+            error: "--token clear",
+        },
+        Contradiction {
+            args: &["cursor", "--url", "http://127.0.0.1:8787/mcp", "--sandbox"],
+            error: "--sandbox is an option of the server",
+        },
+        Contradiction {
+            args: &["cursor", "--url", "http://user:pw@127.0.0.1:8787/mcp"],
+            error: "may not hold credentials",
+        },
+        Contradiction {
+            args: &["cursor", "--api-key", "pk-1"],
+            error: "portkey-mcp login",
+        },
+        Contradiction {
+            args: &["cursor", "--sandbox", "--key", "reference"],
+            error: "leave --key out",
+        },
+        Contradiction {
+            args: &["codex", "--variable", "OTHER"],
+            error: "PORTKEY_API_KEY",
+        },
+        Contradiction {
+            args: &["cursor", "--name", "a b"],
+            error: "at most 24 letters",
+        },
+        Contradiction {
+            args: &["cursor", "--token", "clear"],
+            error: "--url",
+        },
+    ];
+    for case in cases {
+        let error = home.fail(&[case.args, &["--print"]].concat());
+        assert!(error.contains(case.error), "{:?}: {error}", case.args);
+    }
+    assert_eq!(home.files(""), [".input"]);
+}
+
+#[test]
+fn key_is_written_only_where_that_is_asked_for() {
+    let home = Home::new();
+    let args = ["setup", "zed", "--key", "clear", "--yes"];
+    let run = home.run_with(&args, "pk-clear-9Z8y7X6w\n");
+    assert!(run.is_success, "{}", run.err);
+    assert!(!(run.out + &run.err).contains("pk-clear"));
+    let file: Value = serde_json::from_str(&home.read(".config/zed/settings.json")).unwrap();
+    let entry = &file["context_servers"]["portkey"];
+    assert_eq!(entry["env"]["PORTKEY_API_KEY"], "pk-clear-9Z8y7X6w");
+    // Another key: the diff has nothing to show.
+    let run = home.run_with(&args, "pk-clear-other-1A2b3C\n");
+    assert!(
+        run.is_success && run.out.contains("not shown"),
+        "{}",
+        run.out
+    );
+    for (input, error) in [
+        ("", "there is no Portkey API key"),
+        ("\"pk-1\"", "is in quotes"),
+        ("Bearer pk-1", "begins with `Bearer`"),
+    ] {
+        let run = home.run_with(&args, input);
+        assert!(!run.is_success && run.err.contains(error), "{}", run.err);
+    }
+    // By default it is not.
+    home.setup(&["zed", "--yes"]);
+    assert!(!home.read(".config/zed/settings.json").contains("pk-clear"));
+}
+
+#[test]
+fn clients_of_the_machine_are_listed() {
+    let home = Home::new();
+    let run = home.setup(&[]);
+    assert!(run.out.contains("no known client was found"), "{}", run.out);
+    assert!(run.out.contains("claude-desktop, claude-code"));
+    home.write(".cursor/mcp.json", "{}");
+    home.write(".codex/config.toml", "= 1");
+    fs::create_dir_all(home.path(".gemini")).unwrap();
+    let run = home.setup(&["--sandbox"]);
+    assert!(
+        run.out
+            .contains("would get `portkey`: portkey-mcp stdio --sandbox --surface compact"),
+        "{}",
+        run.out
+    );
+    assert!(run.out.contains("gemini"), "{}", run.out);
+    assert!(run.out.contains("line 1, column 1"), "{}", run.out);
+    assert!(!run.out.contains("windsurf"), "{}", run.out);
+    let run = home.setup(&[]);
+    assert!(
+        run.out.contains("; key: ${env:PORTKEY_API_KEY}"),
+        "{}",
+        run.out
+    );
+    home.setup(&["cursor", "--sandbox", "--yes"]);
+    let run = home.setup(&["--sandbox"]);
+    assert!(run.out.contains("has `portkey`"), "{}", run.out);
+}
+
+#[test]
+fn unknown_client_is_a_usage_error() {
+    let (ok, _, err) = run_cli(&["setup", "emacs"]);
+    assert!(!ok && err.contains("claude-desktop"), "{err}");
+}
