@@ -133,7 +133,7 @@ impl FileIdentity {
     /// Returns a constant: without inode numbers there is nothing to compare, and an open file
     /// cannot be moved.
     #[cfg(not(unix))]
-    pub const fn of(_: &Metadata) -> Self {
+    pub const fn from_metadata(_: &Metadata) -> Self {
         Self(0, 0)
     }
 }
@@ -223,7 +223,7 @@ fn set_open_flags(options: &mut OpenOptions, without_links: bool) {
 }
 
 #[cfg(not(unix))]
-const fn with_flags(_: &mut OpenOptions, _: bool) {}
+const fn set_open_flags(_: &mut OpenOptions, _: bool) {}
 
 #[cfg(test)]
 mod tests {

@@ -361,7 +361,7 @@ fn change_time(found: &Metadata) -> Option<(i64, i64)> {
 }
 
 #[cfg(not(unix))]
-const fn changed(_: &Metadata) -> Option<(i64, i64)> {
+const fn change_time(_: &Metadata) -> Option<(i64, i64)> {
     None
 }
 
