@@ -108,11 +108,18 @@ pub fn read_open_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
     }
 }
 
+/// First bytes of files that Windows writes as "Unicode".
+const UTF16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
 /// Converts the bytes of a file to text.
 ///
 /// # Errors
 /// Returns an error if the bytes are not UTF-8. The error does not contain the bytes.
 pub fn decode_utf8(bytes: Vec<u8>) -> io::Result<String> {
+    if UTF16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        let why = "it is text in UTF-16; save it as UTF-8";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
     // The error of the conversion contains the bytes, which may be secret.
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
@@ -281,6 +288,18 @@ mod tests {
         assert_eq!(read_to_string(&file, 4).unwrap(), "four");
         let error = read_to_string(&file, 3).unwrap_err();
         assert_eq!(error.to_string(), "it has more than 3 bytes");
+    }
+
+    #[test]
+    fn text_in_another_encoding_is_an_error() {
+        let decode = |bytes: &[u8]| decode_utf8(bytes.to_vec());
+        assert_eq!(decode(b"a").unwrap(), "a");
+        for bytes in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a"] {
+            let error = decode(bytes).unwrap_err();
+            assert_eq!(error.to_string(), "it is text in UTF-16; save it as UTF-8");
+        }
+        let error = decode(b"a\xff").unwrap_err();
+        assert_eq!(error.to_string(), "it is no text in UTF-8");
     }
 
     #[cfg(unix)]

@@ -74,6 +74,8 @@ pub enum KeyDefect {
     Quoted,
     /// The text is a placeholder that was not replaced.
     Placeholder,
+    /// The text is that of an example, such as `YOUR_API_KEY`.
+    Example,
     /// The text is a reference to a key.
     Reference,
     /// The text begins with an authentication scheme.
@@ -84,6 +86,8 @@ pub enum KeyDefect {
     Whitespace,
     /// The text is masked.
     Masked,
+    /// The text has zero bytes between its characters.
+    Utf16,
     /// The text contains characters that a header cannot hold.
     InvalidCharacters,
 }
@@ -99,6 +103,10 @@ impl fmt::Display for KeyDefect {
                 "is a placeholder such as `${NAME}` that nothing was put in the place of; most \
                  configuration files replace none, so write the key itself there, or set the variable"
             }
+            Self::Example => {
+                "is the text of an example, such as `YOUR_API_KEY` or `xxx`; give your own key in its place"
+            }
+            Self::Utf16 => "has zero bytes in it, as text in UTF-16 has; save the file as UTF-8",
             Self::Reference => {
                 "is a reference such as `env:NAME` or `file:PATH`; give the key itself here, or its file \
                  where a file is asked for"
@@ -161,6 +169,10 @@ impl KeyDefect {
             Some(Self::Assignment)
         } else if text.contains("***") {
             Some(Self::Masked)
+        } else if text.contains('\0') {
+            Some(Self::Utf16)
+        } else if is_example(text) {
+            Some(Self::Example)
         } else if text.contains(char::is_whitespace) {
             Some(Self::Whitespace)
         } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -169,6 +181,35 @@ impl KeyDefect {
             None
         }
     }
+}
+
+/// Words of examples that stand for a key, without the signs between them.
+const EXAMPLE_WORDS: &[&str] = &[
+    "apikey",
+    "apikeyhere",
+    "changeme",
+    "insertkeyhere",
+    "keyhere",
+    "placeholder",
+    "portkeyapikey",
+    "replaceme",
+    "todo",
+];
+
+/// Returns true for the text that documents give in the place of a key.
+fn is_example(text: &str) -> bool {
+    let word: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let is_yours = word.starts_with("your") && (word.contains("key") || word.contains("token"));
+    // After a prefix such as `pk-`. Keys have digits and other letters in them.
+    let hidden = text.rsplit(['-', '_']).next().unwrap_or(text);
+    let is_crossed_out =
+        hidden.len() >= 3 && hidden.bytes().all(|byte| matches!(byte, b'x' | b'X'));
+    let is_cut = text.ends_with("...") || text.ends_with('\u{2026}');
+    is_yours || is_crossed_out || is_cut || EXAMPLE_WORDS.contains(&word.as_str())
 }
 
 /// An upstream key and its source.
@@ -337,6 +378,22 @@ mod tests {
             ("pk-1\npk-2", Some(KeyDefect::Whitespace)),
             ("x-portkey-api-key: pk-1", Some(KeyDefect::Whitespace)),
             ("pk-***", Some(KeyDefect::Masked)),
+            ("p\0k\0", Some(KeyDefect::Utf16)),
+            ("YOUR_API_KEY", Some(KeyDefect::Example)),
+            ("your-portkey-api-key", Some(KeyDefect::Example)),
+            ("your_key_here", Some(KeyDefect::Example)),
+            ("YOUR API KEY", Some(KeyDefect::Example)),
+            ("<YOUR_API_KEY>", Some(KeyDefect::Placeholder)),
+            ("xxx", Some(KeyDefect::Example)),
+            ("XXXXXXXX", Some(KeyDefect::Example)),
+            ("pk-xxxx-xxxx", Some(KeyDefect::Example)),
+            ("pk-...", Some(KeyDefect::Example)),
+            ("pk-\u{2026}", Some(KeyDefect::Example)),
+            ("changeme", Some(KeyDefect::Example)),
+            ("API_KEY", Some(KeyDefect::Example)),
+            ("pk-axxx", None),
+            ("pk-yourself-1", None),
+            ("key1", None),
             ("pk-\u{200b}1", Some(KeyDefect::InvalidCharacters)),
             ("pk-\u{7}1", Some(KeyDefect::InvalidCharacters)),
             ("pk-1", None),
