@@ -55,6 +55,9 @@ const RESPONSE_HEADERS: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
+/// Maximum length of the first step of a path in a log line, in characters.
+const MAX_AREA_CHARS: usize = 40;
+
 /// Header of the script's requests.
 const REFRESH_HEADER: &str = "x-console-refresh";
 
@@ -306,15 +309,41 @@ pub(super) async fn guard_request(
     request: Request,
     next: Next,
 ) -> Response {
+    let method = request.method().clone();
+    // What follows in a path may be a key.
+    let area = request.uri().path().split('/').nth(1);
+    let area: String = area
+        .unwrap_or_default()
+        .chars()
+        .take(MAX_AREA_CHARS)
+        .collect();
     let checked = authenticate_and_read(&server, &connection, request).await;
     let mut response = match checked {
         Ok(request) => next.run(request).await,
         Err(response) => response,
     };
+    log_rejection(&response, &method, &area, connection.peer());
     for (name, value) in RESPONSE_HEADERS {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// Reason of a rejection for the log, where its status does not say it.
+#[derive(Clone, Copy)]
+struct WhyRejected(&'static str);
+
+/// Logs a request that was refused for who sent it, so that a failed sign-in leaves a trace.
+fn log_rejection(response: &Response, method: &Method, area: &str, address: IpAddr) {
+    let status = response.status();
+    let why = match (response.extensions().get::<WhyRejected>(), status) {
+        (Some(WhyRejected(why)), _) => why,
+        (None, StatusCode::UNAUTHORIZED) => "it has no valid token or session",
+        (None, StatusCode::FORBIDDEN) => "its token, key or session does not permit it",
+        _ => return,
+    };
+    let status = status.as_u16();
+    info!(status, %method, area, %address, why, "approval server: request rejected");
 }
 
 /// Authenticates a request and reads its body.
@@ -328,8 +357,11 @@ async fn authenticate_and_read(
     if !server.sites.accept(&parts.headers) {
         // A page of another origin may have sent it, or reached this server by a host name of its
         // own.
-        info!("an approval request was refused: its host or its origin is another one");
-        return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
+        let mut response = refuse(StatusCode::FORBIDDEN, "not from there\n");
+        response
+            .extensions_mut()
+            .insert(WhyRejected("its host or its origin is another one"));
+        return Err(response);
     }
     let access = server
         .authenticate(

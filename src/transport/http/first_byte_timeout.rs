@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,8 +18,12 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::info;
 
-use super::write_monitor::{SocketStall, WriteMonitor};
+use super::{
+    plain_http_detector::TLS_HANDSHAKE,
+    write_monitor::{SocketStall, WriteMonitor},
+};
 
 /// Length of the HTTP/2 preface (RFC 9113 §3.4), in bytes. Once this many have arrived, the HTTP
 /// version is known.
@@ -31,6 +36,8 @@ const HTTP2_PREFACE_START: &[u8] = b"PRI ";
 /// peer does not read.
 pub(super) struct FirstByteTimeout<S> {
     stream: S,
+    /// Address of the client, for the log.
+    peer: Option<IpAddr>,
     /// `None` once enough bytes have arrived.
     start_deadline: Option<StartDeadline>,
     bytes_read: usize,
@@ -51,6 +58,7 @@ impl<S> FirstByteTimeout<S> {
     /// until then.
     pub(super) fn new(
         stream: S,
+        peer: Option<IpAddr>,
         time: Duration,
         counted: TaskTrackerToken,
         writing: Arc<WriteMonitor>,
@@ -63,6 +71,7 @@ impl<S> FirstByteTimeout<S> {
         let tick = None;
         Self {
             stream,
+            peer,
             start_deadline: Some(beginning),
             bytes_read: 0,
             is_http_2: false,
@@ -97,6 +106,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstByteTimeout<S> {
         let new = buffer.filled().get(before..).unwrap_or_default();
         if this.bytes_read == 0 && new.starts_with(HTTP2_PREFACE_START) {
             this.is_http_2 = true;
+        }
+        if this.bytes_read == 0 && new.first() == Some(&TLS_HANDSHAKE) {
+            let address = this.peer.map(tracing::field::display);
+            info!(
+                address,
+                "connection refused: TLS on a port with plain HTTP. Clients call an address that begins with http://, \
+                 or this server gets --tls-cert and --tls-key"
+            );
         }
         this.bytes_read += new.len();
         if this.bytes_read >= HTTP2_PREFACE_BYTES {

@@ -274,11 +274,13 @@ where
             guard: held,
             write_monitor: Some(writing.clone()),
         };
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
         let accepted = self.inner.accept(stream, service);
         let time = self.start_timeout;
         Box::pin(async move {
             let (stream, service) = accepted.await?;
-            Ok((FirstByteTimeout::new(stream, time, fresh, writing), service))
+            let stream = FirstByteTimeout::new(stream, peer, time, fresh, writing);
+            Ok((stream, service))
         })
     }
 }
