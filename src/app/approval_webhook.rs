@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use reqwest::{Client, ClientBuilder, StatusCode, Url, redirect};
 use ring::hmac::{self, HMAC_SHA256};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +12,10 @@ use serde_json::json;
 use tokio::{sync::mpsc::Receiver, time::sleep};
 use tracing::{debug, warn};
 
-use crate::pipeline::approval::{NoticeSender, TicketNotice};
+use crate::{
+    http_client::network_error,
+    pipeline::approval::{NoticeSender, TicketNotice},
+};
 
 /// Header with the time and the signature: `t=SECONDS,v1=HEX`.
 const SIGNATURE_HEADER: &str = "x-portkey-mcp-signature";
@@ -55,6 +58,7 @@ impl WebhookSettings {
             .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::none())
             .build()
+            .map_err(|error| anyhow!(network_error::describe_cause(&error)))
             .context("cannot use --approval-webhook")?;
         let webhook = Webhook {
             url: self.url,

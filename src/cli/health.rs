@@ -5,14 +5,18 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use reqwest::{ClientBuilder, Url};
 
-use crate::http_client::network_error;
+use crate::http_client::{build_client, network_error};
 
 /// Timeout of the request, longer than a running server ever takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Checks that the address answers with success. `client` has the trusted authorities.
-pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()> {
-    let client = client.no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+/// Checks that the address answers with success. `builder` has the trusted authorities.
+pub(super) async fn check(
+    url: Url,
+    builder: impl Fn() -> anyhow::Result<ClientBuilder>,
+) -> anyhow::Result<()> {
+    let client =
+        build_client(|| Ok::<_, anyhow::Error>(builder()?.no_proxy().timeout(REQUEST_TIMEOUT)))?;
     let answer = client.get(url.clone()).send().await;
     let url = redact_credentials(url);
     let answer = answer

@@ -419,7 +419,9 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::Doctor(doctor)) => {
             return doctor.run(&options, &mut terminal::stdout()).await;
         }
-        Some(Command::Health { url }) => health::check(url, options.http_client_builder()?).await?,
+        Some(Command::Health { url }) => {
+            health::check(url, || options.http_client_builder()).await?;
+        }
         Some(Command::Completions { shell }) => {
             generate::print_completions(shell, &mut terminal::stdout())?;
         }

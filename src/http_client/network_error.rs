@@ -1,10 +1,12 @@
 //! Describes failed connections to the people who can fix them, and checks the proxy variables.
 
-use std::{env, error::Error, ffi::OsString, io};
+use std::{env, error::Error, ffi::OsString, io, sync::atomic::Ordering};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::{CertificateError, InvalidMessage};
+
+use super::HAS_NO_ROOTS;
 
 /// Describes the innermost cause of an error; the outer ones only say that sending failed.
 pub(crate) fn describe_cause(error: &(dyn Error + 'static)) -> String {
@@ -15,6 +17,27 @@ pub(crate) fn describe_cause(error: &(dyn Error + 'static)) -> String {
         }
         let Some(source) = next_cause(innermost) else {
             return innermost.to_string();
+        };
+        innermost = source;
+    }
+}
+
+/// Beginning of the verifier's error on a machine that trusts no authority. No type is exported for this error.
+const NO_ROOTS: &str = "No CA certificates were loaded";
+
+const NO_ROOTS_MESSAGE: &str = "no certificate authority is trusted on this machine. Install the system's package \
+    `ca-certificates`, set SSL_CERT_FILE to a PEM file of authorities, or name one with --ca-file \
+    (PORTKEY_MCP_CA_FILE)";
+
+/// Returns true if a client cannot be built because the machine trusts no certificate authority.
+pub(super) fn is_missing_roots(error: &(dyn Error + 'static)) -> bool {
+    let mut innermost = error;
+    loop {
+        if let Some(rustls::Error::General(text)) = innermost.downcast_ref() {
+            return text.starts_with(NO_ROOTS);
+        }
+        let Some(source) = next_cause(innermost) else {
+            return false;
         };
         innermost = source;
     }
@@ -60,12 +83,16 @@ fn describe_tls_error(error: &rustls::Error) -> String {
              that does, or an address that begins with http://"
                 .to_owned()
         }
+        rustls::Error::General(text) if text.starts_with(NO_ROOTS) => NO_ROOTS_MESSAGE.to_owned(),
         other => format!("TLS could not be set up: {other}"),
     }
 }
 
 fn describe_certificate_error(error: &CertificateError) -> String {
     match error {
+        CertificateError::UnknownIssuer if HAS_NO_ROOTS.load(Ordering::Relaxed) => {
+            NO_ROOTS_MESSAGE.to_owned()
+        }
         CertificateError::UnknownIssuer => {
             "its certificate is self-signed, or issued by an authority that is not trusted here. Give the \
              PEM file of that authority with --ca-file (PORTKEY_MCP_CA_FILE)"
@@ -80,6 +107,11 @@ fn describe_certificate_error(error: &CertificateError) -> String {
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another host name. Give the name that stands in it".to_owned()
+        }
+        CertificateError::BadSignature => {
+            "its certificate is not signed by the authority that it names, which may have a new key. Give the PEM \
+             file of that authority with --ca-file (PORTKEY_MCP_CA_FILE)"
+                .to_owned()
         }
         CertificateError::Revoked => "its certificate is revoked".to_owned(),
         CertificateError::Other(error) if error.to_string() == CA_USED_AS_END_ENTITY => {

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::{Credentials, KeyStatus, MissingKey},
-    http_client::{client_builder, network_error},
+    http_client::{ClientSetupError, build_client, client_builder, network_error},
     observability::{metrics::Metrics, traces::Span},
 };
 
@@ -82,8 +82,8 @@ pub enum SendError {
     )]
     NoRegistry,
     /// The client could not be set up.
-    #[error("the HTTP client could not be set up: {0}")]
-    Setup(#[source] reqwest::Error),
+    #[error(transparent)]
+    Setup(#[from] ClientSetupError),
     /// The request could not be built.
     #[error("the request to {0} could not be built, nothing was sent: {1}")]
     InvalidRequest(Upstream, TransportCause),
@@ -392,7 +392,12 @@ impl UpstreamClient {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
         }
-        let mut builder = client_builder()
+        let built = build_client(|| Ok::<_, SendError>(self.builder()))?;
+        Ok(self.http.get_or_init(|| built).clone())
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = client_builder()
             .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
             // A redirect would send the key to an address that nobody configured.
             .redirect(reqwest::redirect::Policy::none())
@@ -400,11 +405,10 @@ impl UpstreamClient {
             .tcp_nodelay(true)
             .connect_timeout(self.settings.connect_timeout)
             .tls_certs_merge(self.settings.extra_roots.iter().cloned());
-        if !self.settings.proxies {
-            builder = builder.no_proxy();
+        match self.settings.proxies {
+            true => builder,
+            false => builder.no_proxy(),
         }
-        let built = builder.build().map_err(SendError::Setup)?;
-        Ok(self.http.get_or_init(|| built).clone())
     }
 
     async fn send_attempt(

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,6 +19,7 @@ use tokio_rustls::{
 
 use crate::support::{
     process::{command, run_cli},
+    server::serve_sandbox,
     upstream::{MockUpstream, http_response, json_response},
 };
 
@@ -273,6 +274,184 @@ async fn certificate_of_the_ca_file_is_trusted() {
     let trusting = ["--ca-file", file.to_str().unwrap()];
     let answered = call_with_env(&base_url, &[], &trusting).await.unwrap();
     assert_eq!(answered["offers_h2"], true);
+}
+
+/// Each fault of a certificate is told in words, by calls, `doctor` and `health`.
+#[tokio::test]
+async fn certificate_faults_are_explained() {
+    struct Case {
+        name: &'static str,
+        /// Host name of the certificate.
+        host: &'static str,
+        /// Years between which it is valid.
+        years: (i32, i32),
+        is_trusted: bool,
+        expected: &'static str,
+    }
+    let cases = [
+        Case {
+            name: "self-signed",
+            host: "localhost",
+            years: (2020, 4000),
+            is_trusted: false,
+            expected: "self-signed, or issued by an authority that is not trusted here",
+        },
+        Case {
+            name: "wrong name",
+            host: "other.example",
+            years: (2020, 4000),
+            is_trusted: true,
+            expected: "its certificate is for another host name",
+        },
+        Case {
+            name: "expired",
+            host: "localhost",
+            years: (2020, 2021),
+            is_trusted: true,
+            expected: "its certificate has expired",
+        },
+        Case {
+            name: "not valid yet",
+            host: "localhost",
+            years: (3000, 4000),
+            is_trusted: true,
+            expected: "its certificate is not valid yet",
+        },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for Case {
+        name,
+        host,
+        years,
+        is_trusted,
+        expected,
+    } in cases
+    {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, authority.self_signed(&authority_key).unwrap().pem()).unwrap();
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        // Otherwise it names the authority as its issuer.
+        params.distinguished_name.push(DnType::CommonName, "server");
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let certificate = match is_trusted {
+            true => params.signed_by(&key, &issuer).unwrap(),
+            false => params.self_signed(&key).unwrap(),
+        };
+        let base_url = start_tls_server(certificate.into(), &key).await;
+        let trust = ["--ca-file", file.to_str().unwrap()];
+        let text = call_with_env(&base_url, &[], &trust).await.unwrap_err();
+        assert!(text.contains(expected), "{name}: {text}");
+        for args in [
+            &[
+                "doctor",
+                "--json",
+                "--api-key",
+                "k",
+                "--base-url",
+                &base_url,
+            ][..],
+            &["health", "--url", &base_url],
+        ] {
+            let (_, output) = run_apart(&[args, &trust].concat(), &[]).await;
+            assert!(output.contains(expected), "{name} {args:?}: {output}");
+        }
+    }
+}
+
+/// Runs the binary without a proxy; returns its success and both outputs.
+async fn run_apart(args: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let mut command = command(args);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.envs(variables.iter().copied());
+    let output = tokio::process::Command::from(command)
+        .output()
+        .await
+        .unwrap();
+    let text =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), text)
+}
+
+/// An image that holds one program has no certificate authorities.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn machine_without_authorities_reaches_plain_http_and_explains_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("none.pem");
+    fs::write(&empty, "").unwrap();
+    let empty_folder = folder.path().join("none");
+    fs::create_dir(&empty_folder).unwrap();
+    let without = [
+        ("SSL_CERT_FILE", empty.to_str().unwrap()),
+        ("SSL_CERT_DIR", empty_folder.to_str().unwrap()),
+    ];
+    let (ok, text) = run_apart(&["call", "list-labels", "--sandbox"], &without).await;
+    assert!(ok, "{text}");
+    let upstream = MockUpstream::start(|_| json_response("{}")).await;
+    let url = upstream.base_url.as_str();
+    let (ok, text) = run_apart(&["health", "--url", url], &without).await;
+    assert!(ok, "{text}");
+
+    let (base_url, authority) = start_tls_upstream().await;
+    for args in [
+        &[
+            "call",
+            "list-labels",
+            "--api-key",
+            "k",
+            "--retries",
+            "0",
+            "--base-url",
+            &base_url,
+        ][..],
+        &["doctor", "--api-key", "k", "--base-url", &base_url],
+        &["health", "--url", &base_url],
+    ] {
+        let (ok, text) = run_apart(args, &without).await;
+        assert!(!ok, "{args:?}: {text}");
+        for part in [
+            "no certificate authority is trusted on this machine",
+            "ca-certificates",
+            "--ca-file",
+        ] {
+            assert!(text.contains(part), "{args:?}: no `{part}` in {text}");
+        }
+        assert!(!text.contains("builder error"), "{text}");
+    }
+    // One that is named is enough.
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, authority).unwrap();
+    let args = [
+        "health",
+        "--url",
+        &base_url,
+        "--ca-file",
+        file.to_str().unwrap(),
+    ];
+    let (ok, text) = run_apart(&args, &without).await;
+    assert!(ok, "{text}");
+}
+
+/// The client of a server is told in both directions; see also `http_request_to_a_tls_server_is_explained`.
+#[tokio::test]
+async fn tls_on_a_plain_port_of_the_server_is_logged() {
+    let mut server = serve_sandbox(&[]);
+    let url = server.url.replace("http://", "https://");
+    let (ok, text) = run_apart(&["health", "--url", &url], &[]).await;
+    assert!(!ok && text.contains("does not speak TLS"), "{text}");
+    let line = server.read_until("TLS on a port with plain HTTP");
+    assert!(
+        line.contains("INFO") && line.contains("127.0.0.1"),
+        "{line}"
+    );
 }
 
 /// Starts a TLS server that responds with the offered protocols. Returns its URL and the PEM of its

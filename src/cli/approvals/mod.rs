@@ -17,9 +17,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use crate::security::{
-    sanitize::{escape_to_one_line, first_chars},
-    secrets::{FileProtection, read_protected_file},
+use crate::{
+    http_client::build_client,
+    security::{
+        sanitize::{escape_to_one_line, first_chars},
+        secrets::{FileProtection, read_protected_file},
+    },
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -203,11 +206,10 @@ impl ApprovalClient {
         Ok(Self {
             url,
             token,
-            client: options
-                .http_client_builder()?
-                .no_proxy()
-                .timeout(REQUEST_TIMEOUT)
-                .build()?,
+            client: build_client(|| {
+                let builder = options.http_client_builder()?;
+                Ok::<_, anyhow::Error>(builder.no_proxy().timeout(REQUEST_TIMEOUT))
+            })?,
         })
     }
 

@@ -22,7 +22,7 @@ use crate::{
     app::{AppContext, AppSettings},
     auth::principal::Principal,
     cli::{login, options::Options},
-    http_client::network_error,
+    http_client::{build_client, network_error},
     mcp::{
         reply,
         server::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD, Server},
@@ -282,13 +282,11 @@ async fn check_name(report: &mut Report, url: &Url) {
 }
 
 async fn request_without_key(options: &Options, url: &Url) -> Result<Response, String> {
-    let client = options
-        .http_client_builder()
-        .map_err(|error| with_causes(error.as_ref()))?
-        .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| network_error::describe_cause(&error))?;
+    let builder = || {
+        let builder = options.http_client_builder()?.timeout(TIMEOUT);
+        Ok::<_, anyhow::Error>(builder.redirect(reqwest::redirect::Policy::none()))
+    };
+    let client = build_client(builder).map_err(|error| with_causes(error.as_ref()))?;
     let answer = client.get(url.clone()).send().await;
     answer.map_err(|error| network_error::describe_cause(&error))
 }
