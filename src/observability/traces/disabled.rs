@@ -12,8 +12,14 @@ pub struct Exporters;
 /// Starts nothing.
 ///
 /// # Errors
-/// Never fails.
+/// Returns an error if the standard `OTEL_*` variables enable an export, which this build does not have.
 pub fn start() -> anyhow::Result<Exporters> {
+    if super::is_enabled("TRACES") || super::is_enabled("METRICS") {
+        anyhow::bail!(
+            "a variable such as OTEL_EXPORTER_OTLP_ENDPOINT asks for an export by OpenTelemetry, and this build has \
+             none. Use a build with the feature `otel`, unset the variable, or set OTEL_SDK_DISABLED=true"
+        );
+    }
     Ok(Exporters)
 }
 

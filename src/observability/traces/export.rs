@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::http_client::client_builder;
+use crate::http_client::{build_client, client_builder};
 
 /// Maximum time for exporting the remaining telemetry at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,13 +41,13 @@ pub struct Exporters {
 /// Returns an error if a variable has an invalid value.
 pub fn start() -> anyhow::Result<Exporters> {
     let mut exports = Exporters::default();
-    let traces = is_enabled("TRACES");
-    let metrics = is_enabled("METRICS");
+    let traces = super::is_enabled("TRACES");
+    let metrics = super::is_enabled("METRICS");
     if !traces && !metrics {
         return Ok(exports);
     }
     let client = OtlpHttpClient {
-        http: client_builder().build()?,
+        http: build_client(|| Ok::<_, anyhow::Error>(client_builder()))?,
         runtime: Handle::current(),
     };
     if traces {
@@ -77,19 +77,6 @@ pub fn start() -> anyhow::Result<Exporters> {
         exports.metrics = Some(provider);
     }
     Ok(exports)
-}
-
-/// Returns true if the standard `OTEL_*` variables enable a signal.
-fn is_enabled(signal: &str) -> bool {
-    let is = |name: &str, value: &str| {
-        env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
-    };
-    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_endpoint =
-        set("OTEL_EXPORTER_OTLP_ENDPOINT") || set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"));
-    has_endpoint
-        && !is("OTEL_SDK_DISABLED", "true")
-        && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
 }
 
 /// Describes this service: by the `OTEL_*` variables if they name it, else by the package name.
