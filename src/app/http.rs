@@ -62,7 +62,10 @@ impl AuthSettings {
         readiness: &Readiness,
     ) -> anyhow::Result<Auth> {
         match self {
-            Self::None => Ok(Auth::None(Arc::new(Principal::local(credentials)))),
+            Self::None => {
+                super::warn_without_key(&credentials);
+                Ok(Auth::None(Arc::new(Principal::local(credentials))))
+            }
             Self::Key => Ok(Auth::Key(dispatcher.clone())),
             Self::Token { file } => {
                 Auth::from_token_file(&file, Catalog::domains(), stand_in.then_some(credentials))

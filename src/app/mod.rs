@@ -184,6 +184,16 @@ impl AppSettings {
     }
 }
 
+/// Warns that a server has no key to call with, nor callers who bring theirs.
+fn warn_without_key(credentials: &Credentials) {
+    if credentials.portkey.is_none() {
+        tracing::warn!(
+            "there is no Portkey API key, so that every call of a tool of Portkey fails: set PORTKEY_API_KEY, name a \
+             file with --api-key-file, or start with --sandbox to try it out"
+        );
+    }
+}
+
 /// Settings of the MCP server.
 #[derive(Debug)]
 pub struct McpSettings {
@@ -277,6 +287,7 @@ impl LocalServerParts {
     ) -> anyhow::Result<Self> {
         let readiness = app.readiness.clone();
         let context = app.build().await?;
+        warn_without_key(&context.credentials);
         let metrics = Metrics::new(exports_metrics).with_readiness(&readiness);
         let (approvals, approval_server) = approval.build_alone()?;
         let dispatcher = context

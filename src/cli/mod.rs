@@ -293,26 +293,32 @@ fn build_runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
 async fn run_command(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Stdio) => {
+            transport::install_stop_handlers()?;
+            terminal::announce_stdio();
             transport::reload_on_hangup(portkey_file_watch::reload)?;
             options.log_warnings();
             memory::spawn_memory_purge();
             let exports = traces::start()?;
-            let LocalServerParts {
-                server,
-                sandbox: _sandbox,
-                approval_server: _approval_server,
-            } = LocalServerParts::build(
+            let parts = LocalServerParts::build(
                 options.local_app_settings()?,
                 options.mcp_settings()?,
                 options.approval_settings()?,
                 exports.has_metrics(),
-            )
-            .await?;
+            );
+            let Some(LocalServerParts {
+                server,
+                sandbox: _sandbox,
+                approval_server: _approval_server,
+            }) = transport::unless_stopped(parts).await?
+            else {
+                return Ok(ExitCode::SUCCESS);
+            };
             let served = transport::stdio::serve(server).await;
             exports.flush().await;
             served?;
         }
         Some(Command::Http(http)) => {
+            transport::install_stop_handlers()?;
             memory::spawn_memory_purge();
             transport::reload_on_hangup(portkey_file_watch::reload)?;
             options.log_warnings();
@@ -322,7 +328,10 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
                 login::add_stored_key(&mut app_settings, &options)?;
             }
             let settings = http.settings(&options, exports.has_metrics())?;
-            let parts = HttpServerParts::build(app_settings, settings).await?;
+            let parts = HttpServerParts::build(app_settings, settings);
+            let Some(parts) = transport::unless_stopped(parts).await? else {
+                return Ok(ExitCode::SUCCESS);
+            };
             let served = parts.serve().await;
             exports.flush().await;
             served?;

@@ -27,6 +27,18 @@ pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Tells a person who started the server in a terminal what it waits for. A client has no terminal.
+pub(super) fn announce_stdio() {
+    if io::stdin().is_terminal() && is_interactive() {
+        // An error of writing is ignored: the terminal is gone.
+        _ = writeln!(
+            stderr(),
+            "portkey-mcp waits for an MCP client on standard input; press Ctrl-C to stop it, and run \
+             `portkey-mcp --help` or `portkey-mcp doctor` to go on"
+        );
+    }
+}
+
 /// A writer that escapes invisible characters.
 pub(super) struct TerminalWriter<W: Write> {
     inner: W,

@@ -13,7 +13,13 @@ pub(crate) use self::backlog::{MAX_OPEN_REQUESTS, MAX_UNWRITTEN_BYTES};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+use tokio::sync::watch;
 
 /// The byte order mark in UTF-8, which some clients write before the first message.
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
@@ -104,31 +110,143 @@ fn has_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Requests to stop that the process has received, once the handlers are installed.
+static STOP_REQUESTS: OnceLock<StopRequests> = OnceLock::new();
+
+/// Requests to stop, each of which one waiter consumes.
+#[derive(Debug)]
+struct StopRequests {
+    received: watch::Receiver<u64>,
+    consumed: AtomicU64,
+}
+
+impl StopRequests {
+    async fn next(&self) {
+        let mut received = self.received.clone();
+        loop {
+            let number = *received.borrow_and_update();
+            let taken =
+                self.consumed
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |consumed| {
+                        (consumed < number).then_some(consumed + 1)
+                    });
+            if taken.is_ok() {
+                return;
+            }
+            if received.changed().await.is_err() {
+                // The handlers live as long as the process.
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// Installs the handlers for SIGTERM and Ctrl-C, so that a signal during a slow start is not lost, and ends the
+/// process as later ones do.
+///
+/// # Errors
+/// Returns an error if the system provides no signal handlers.
+pub fn install_stop_handlers() -> io::Result<()> {
+    let mut signals = StopSignals::listen()?;
+    let (sender, received) = watch::channel(0);
+    let requests = StopRequests {
+        received,
+        consumed: AtomicU64::new(0),
+    };
+    if STOP_REQUESTS.set(requests).is_ok() {
+        tokio::spawn(async move {
+            while signals.next().await.is_ok() {
+                sender.send_modify(|number| *number += 1);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Completes a step of the start. Returns `None` if the operator stops the process meanwhile.
+///
+/// # Errors
+/// Returns the error of the step, or one if the system provides no signal handlers.
+pub async fn unless_stopped<T>(
+    step: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<Option<T>> {
+    tokio::select! {
+        biased;
+        done = step => done.map(Some),
+        stopped = wait_for_shutdown_signal() => {
+            stopped?;
+            tracing::info!("stopped during the start");
+            Ok(None)
+        }
+    }
+}
+
 /// Waits until the operator stops the process: SIGTERM or Ctrl-C.
 ///
 /// # Errors
 /// Returns an error if the system provides no signal handlers.
-pub async fn wait_for_shutdown_signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
+pub async fn wait_for_shutdown_signal() -> io::Result<()> {
+    match STOP_REQUESTS.get() {
+        Some(requests) => {
+            requests.next().await;
+            Ok(())
+        }
+        None => StopSignals::listen()?.next().await,
+    }
+}
+
+/// The signals that stop the process, received since this was created.
+#[cfg(unix)]
+#[derive(Debug)]
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    /// The terminal is gone; only of a process that was started from one.
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = match has_terminal() {
-            true => Some(signal(SignalKind::hangup())?),
-            false => None,
-        };
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: match has_terminal() {
+                true => Some(signal(SignalKind::hangup())?),
+                false => None,
+            },
+        })
+    }
+
+    async fn next(&mut self) -> io::Result<()> {
         let terminal_is_gone = async {
-            match &mut hangup {
+            match &mut self.hangup {
                 Some(hangup) => _ = hangup.recv().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            outcome = tokio::signal::ctrl_c() => outcome,
-            _ = terminate.recv() => Ok(()),
-            () = terminal_is_gone => Ok(()),
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = terminal_is_gone => {}
         }
+        Ok(())
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+}
+
+/// Ctrl-C, which other systems have alone.
+#[cfg(not(unix))]
+#[derive(Debug)]
+struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
 }
