@@ -8,7 +8,7 @@ use portkey_bounded_file::display_path;
 
 /// Writes the completions of all visible commands.
 pub(super) fn print_completions(shell: Shell, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut command = super::command();
+    let mut command = super::described_command();
     let name = command.get_name().to_owned();
     // In memory first, because the generator panics if its writer fails.
     let mut script = Vec::new();
@@ -20,6 +20,6 @@ pub(super) fn print_completions(shell: Shell, out: &mut impl Write) -> anyhow::R
 
 /// Writes `portkey-mcp.1`, and a page for each visible command, such as `portkey-mcp-http.1`.
 pub(super) fn write_man_pages(folder: &Path) -> anyhow::Result<()> {
-    clap_mangen::generate_to(super::command(), folder)
+    clap_mangen::generate_to(super::described_command(), folder)
         .with_context(|| format!("cannot write man pages to {}", display_path(folder)))
 }

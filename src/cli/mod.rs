@@ -5,12 +5,16 @@ mod audit;
 mod call;
 mod changes;
 mod clients;
+mod config;
 mod doctor;
+mod effect;
 mod generate;
 mod health;
+mod help;
 mod login;
 mod memory;
 mod options;
+mod parse;
 mod plan;
 mod policy;
 mod setup;
@@ -22,9 +26,8 @@ mod tools;
 mod usage;
 
 use std::{
-    ffi::OsStr,
+    env,
     io::{self, Write},
-    mem,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -32,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use portkey_api::catalog::CatalogEntry;
 use portkey_bounded_file::with_causes;
@@ -41,7 +44,7 @@ use portkey_sandbox::Sandbox;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
-use self::{doctor::ConfiguredOption, options::parse_http_url};
+use self::{doctor::ConfiguredOption, options::parse_http_url, parse::ParsedLine};
 use crate::{
     app::{AppContext, HttpServerParts, LocalServerParts},
     auth::principal::Principal,
@@ -58,14 +61,24 @@ Examples:
   portkey-mcp http --sandbox                   MCP at http://127.0.0.1:8787/mcp, no account needed
   PORTKEY_API_KEY=… portkey-mcp                MCP on standard input and output
   portkey-mcp tools                            the available tools
-  portkey-mcp call list-all-integrations page_size=5 --sandbox";
+  portkey-mcp call list-all-integrations page_size=5 --sandbox
+  portkey-mcp help options                     all options, by groups";
+
+/// Maximum width of the help, in characters.
+const MAX_TERM_WIDTH: usize = 100;
 
 /// Maximum time that the process waits for a pending read of standard input when it ends.
 const STDIN_READ_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An MCP server for the Portkey Admin API, with a validated tool for every operation.
 #[derive(Debug, Parser)]
-#[command(name = "portkey-mcp", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "portkey-mcp",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = MAX_TERM_WIDTH,
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(flatten)]
     options: Options,
@@ -169,6 +182,12 @@ Examples:
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = parse_http_url)]
         url: Url,
     },
+    /// Show the options in effect with their sources, or print an example of a configuration file.
+    #[command(subcommand, after_help = config::EXAMPLES)]
+    Config(config::ConfigCommand),
+    /// Print the help of a command, the groups of options, or one group.
+    #[command(after_help = help::EXAMPLES)]
+    Help(help::HelpCommand),
     /// Print the completions for a shell.
     #[command(hide = true)]
     Completions {
@@ -200,13 +219,28 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Returns the same for readers: each command has the options that it uses, and no others.
+pub fn described_command() -> clap::Command {
+    help::described_command()
+}
+
 /// Parses the command line and runs the subcommand.
 pub fn main() -> ExitCode {
-    let matches = ignore_empty_variables(command()).try_get_matches();
-    let parsed = matches.and_then(|matches| {
+    let parsed = parse::parse(env::args_os().collect()).and_then(|line| {
+        let ParsedLine {
+            matches,
+            sources,
+            file,
+            unused,
+        } = line;
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let Some(Command::Doctor(doctor)) = &mut cli.command {
-            doctor.configured = ConfiguredOption::all(&command(), &matches);
+            doctor.configured = ConfiguredOption::all(&command(), &matches, &sources);
+            doctor.unused = unused;
+        }
+        if let Some(Command::Config(config)) = &mut cli.command {
+            let (_, matches) = parse::innermost(&matches);
+            config.find_options(&command(), matches, file.as_ref())?;
         }
         if let Some(Command::Setup(setup)) = &mut cli.command {
             setup.server = setup::ServerOptions::new(&command(), &matches);
@@ -251,27 +285,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         None => error.downcast_ref().map(io::Error::kind),
     };
     kind == Some(io::ErrorKind::BrokenPipe)
-}
-
-/// Makes empty variables count as unset, because MCP clients pass unset variables as empty ones.
-///
-/// A command without such a variable is left unchanged: rebuilding the arguments of all commands takes 300 kB of
-/// memory at each start.
-fn ignore_empty_variables(mut command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    if command
-        .get_arguments()
-        .any(|arg| arg.get_env().is_some_and(is_empty))
-    {
-        command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
-            true => arg.env(Resettable::Reset),
-            false => arg,
-        });
-    }
-    for subcommand in command.get_subcommands_mut() {
-        *subcommand = ignore_empty_variables(mem::take(subcommand));
-    }
-    command
 }
 
 /// Builds a runtime with one thread, unless the options select more. Moving work between threads costs more than
@@ -431,6 +444,8 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
         Some(Command::Health { url }) => {
             health::check(url, || options.http_client_builder()).await?;
         }
+        Some(Command::Config(config)) => config.run(&self::command(), &mut terminal::stdout())?,
+        Some(Command::Help(help)) => help.run(&mut terminal::stdout())?,
         Some(Command::Completions { shell }) => {
             generate::print_completions(shell, &mut terminal::stdout())?;
         }

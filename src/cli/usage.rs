@@ -8,16 +8,24 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use super::terminal;
+use super::{config, terminal};
 use crate::security::{sanitize::escape_to_one_line, secrets::mask_text};
 
 /// Prints a usage error, or the help or version that was requested.
-pub(super) fn report_usage_error(mut error: Error) -> ExitCode {
+pub(super) fn report_usage_error(error: Error) -> ExitCode {
     if !error.use_stderr() {
         // This text contains no user input. An error of writing is ignored: the reader is gone.
         _ = error.print();
         return ExitCode::SUCCESS;
     }
+    let error = sanitize(error);
+    let text = error.render().to_string();
+    _ = write!(terminal::stderr(), "{}", mask_text(&text));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Removes from an error what a terminal would interpret, and credentials.
+pub(super) fn sanitize(mut error: Error) -> Error {
     let given: Vec<_> = error
         .context()
         .map(|(kind, value)| (kind, sanitize_context(kind, value)))
@@ -27,9 +35,28 @@ pub(super) fn report_usage_error(mut error: Error) -> ExitCode {
             error.insert(kind, value);
         }
     }
-    let text = error.render().to_string();
-    _ = write!(terminal::stderr(), "{}", mask_text(&text));
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    if let Some(ContextValue::String(usage)) = error.get(ContextKind::InvalidArg)
+        && is_secret_option(usage)
+    {
+        let hidden = ContextValue::String("***".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
+}
+
+/// Returns true if the value of an option is a secret. `usage` is the option with its values, such as
+/// `--api-key <KEY>`.
+fn is_secret_option(usage: &str) -> bool {
+    fn has_secret(command: &clap::Command, name: &str) -> bool {
+        let mut own = command.get_arguments();
+        own.any(|option| option.get_long() == Some(name) && config::is_secret(option))
+            || command
+                .get_subcommands()
+                .any(|command| has_secret(command, name))
+    }
+    let name = usage.split([' ', '=']).next().unwrap_or_default();
+    let name = name.strip_prefix("--");
+    name.is_some_and(|name| has_secret(&super::command(), name))
 }
 
 /// Returns a value of the user's in a form that may be printed. Returns `None` for other values.

@@ -52,6 +52,9 @@ fn help_of_every_command_has_examples() {
         &["approvals", "deny"],
         &["sandbox"],
         &["health"],
+        &["config", "show"],
+        &["config", "example"],
+        &["help"],
     ];
     for command in commands {
         let (ok, out, _) = run_cli(&[command, &["--help"][..]].concat());

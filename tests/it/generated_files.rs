@@ -48,10 +48,10 @@ fn man_pages_cover_each_visible_command() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let expected: BTreeSet<_> = names.iter().map(|name| format!("{name}.1")).collect();
-    // clap adds a `help` command to each command with others below it.
+    // clap adds a `help` command to each command with others below it. That of the program is its own.
     let written: BTreeSet<_> = written
         .into_iter()
-        .filter(|name| !name.contains("-help"))
+        .filter(|name| !name.contains("-help") || name == "portkey-mcp-help.1")
         .collect();
     assert_eq!(written, expected);
     let page = fs::read_to_string(folder.path().join("portkey-mcp-http.1")).unwrap();

@@ -29,6 +29,8 @@ mod cli;
 mod client;
 mod client_docs;
 mod completion;
+#[cfg(unix)]
+mod config_file;
 mod contract;
 mod counters;
 mod dashboard;
@@ -42,6 +44,8 @@ mod excluded_endpoints;
 mod fast_path;
 #[cfg(unix)]
 mod files;
+#[cfg(unix)]
+mod first_run;
 mod gateway_patch;
 mod generated_files;
 mod guardrail_checks;
@@ -57,6 +61,7 @@ mod network;
 mod notifications;
 mod onboard_team;
 mod open_arguments;
+mod option_effects;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;

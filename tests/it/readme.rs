@@ -59,7 +59,8 @@ fn readme_domains_are_up_to_date() {
 #[test]
 fn option_reference_is_up_to_date() {
     let command = portkey_mcp::cli::command();
-    let mut reference = "\n## Every command\n".to_owned();
+    let mut reference = "\n## Options that commands share\n\n".to_owned();
+    push_shared_options(&mut reference);
     push_options(&mut reference, command.get_name(), &command);
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     for subcommand in visible {
@@ -121,6 +122,73 @@ fn replace_block(document: &str, name: &str, fresh: &str) -> String {
     let (before, rest) = text.split_once(&begin).unwrap();
     let (_, after) = rest.split_once(&end).unwrap();
     format!("{before}{begin}{fresh}{end}{after}")
+}
+
+/// Writes which command uses which of the options that commands share, as their help shows them.
+fn push_shared_options(reference: &mut String) {
+    let described = portkey_mcp::cli::described_command();
+    let mut commands_by_use: Vec<(String, Vec<String>)> = Vec::new();
+    let mut visit = |name: String, command: &Command| {
+        let used = describe_shared_options(command);
+        match commands_by_use.iter_mut().find(|(known, _)| *known == used) {
+            Some((_, commands)) => commands.push(name),
+            None => commands_by_use.push((used, vec![name])),
+        }
+    };
+    let visible = described.get_subcommands().filter(|sub| !sub.is_hide_set());
+    for command in visible {
+        // Clap adds `help` to commands that have others below them.
+        let below = command.get_subcommands();
+        let below: Vec<_> = below.filter(|leaf| leaf.get_name() != "help").collect();
+        if below.is_empty() {
+            visit(format!("`{}`", command.get_name()), command);
+        }
+        for leaf in below {
+            visit(
+                format!("`{} {}`", command.get_name(), leaf.get_name()),
+                leaf,
+            );
+        }
+    }
+    *reference += "| Command | Options |\n| --- | --- |\n";
+    for (used, commands) in commands_by_use {
+        *reference += &format!("| {} | {used} |\n", commands.join(", "));
+    }
+}
+
+/// Returns the groups of shared options that a command uses, and for parts of a group its options.
+fn describe_shared_options(command: &Command) -> String {
+    let shared: Vec<_> = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .collect();
+    if shared.iter().all(|arg| !arg.is_hide_set()) {
+        return "all".to_owned();
+    }
+    let mut parts = Vec::new();
+    let mut done: Vec<&str> = Vec::new();
+    for arg in &shared {
+        let heading = arg.get_help_heading().unwrap();
+        if done.contains(&heading) {
+            continue;
+        }
+        done.push(heading);
+        let group = || {
+            shared
+                .iter()
+                .filter(|arg| arg.get_help_heading() == Some(heading))
+        };
+        let used: Vec<_> = group().filter(|arg| !arg.is_hide_set()).collect();
+        if used.len() == group().count() {
+            parts.push(heading.to_owned());
+        } else {
+            parts.extend(
+                used.iter()
+                    .map(|arg| format!("`--{}`", arg.get_long().unwrap())),
+            );
+        }
+    }
+    parts.join(", ")
 }
 
 /// Writes a command that runs, or those below it. Commands without options of their own are left to

@@ -52,7 +52,7 @@ pub(super) fn list_options(report: &mut Report, configured: &[ConfiguredOption])
         report.add(
             "options",
             Status::Ok,
-            "none is set, on the command line or by a variable",
+            "none is set, on the command line, by a variable or in a file",
         );
     }
     for ConfiguredOption {
@@ -96,9 +96,18 @@ pub(super) fn check_login(report: &mut Report, options: &Options) {
     }
 }
 
-/// Checks that the options can be used together, and that every file they name can be read.
-pub(super) fn check_settings(report: &mut Report, options: &Options) {
-    match options.app_settings() {
+/// Checks that the options can be used together, that each has an effect, and that every file they name can be read.
+pub(super) fn check_settings(report: &mut Report, options: &Options, unused: &[String]) {
+    for message in unused {
+        report.advise(
+            SETTINGS,
+            Status::Failure,
+            message,
+            "add what it needs, or leave it out: a server does not start with it",
+        );
+    }
+    let settings = options.app_settings();
+    match settings.and_then(|_| options.mcp_settings()) {
         Ok(_) => report.add(SETTINGS, Status::Ok, "the options can be used together"),
         Err(error) => report.add(SETTINGS, Status::Failure, with_causes(error.as_ref())),
     }

@@ -3,12 +3,15 @@
 use clap::{ArgMatches, Command, parser::ValueSource};
 use reqwest::Url;
 
+use crate::cli::config::FileSources;
+
 /// An option that does not have its default value.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct ConfiguredOption {
     /// Name of the option, such as `--read-only`.
     pub(super) option: String,
-    /// Name of the variable if the value came from there, or else the command line.
+    /// Name of the variable or place in the configuration file if the value came from there, or else the command
+    /// line.
     pub(super) source: Option<String>,
     /// Value as it was given; `None` for secrets.
     pub(super) value: Option<String>,
@@ -16,12 +19,19 @@ pub(in crate::cli) struct ConfiguredOption {
 
 impl ConfiguredOption {
     /// Returns the options of the definition that are set in the parsed command line.
-    pub(in crate::cli) fn all(definition: &Command, matches: &ArgMatches) -> Vec<Self> {
+    pub(in crate::cli) fn all(
+        definition: &Command,
+        matches: &ArgMatches,
+        sources: &FileSources,
+    ) -> Vec<Self> {
         let configured = definition.get_arguments().filter_map(|argument| {
             let name = argument.get_id().as_str();
             let option = format!("--{}", argument.get_long()?);
             let source = match matches.value_source(name)? {
-                ValueSource::CommandLine => None,
+                // What the file says is given to the parser in the same way.
+                ValueSource::CommandLine => sources
+                    .place(argument.get_long()?)
+                    .map(|place| place.to_string()),
                 ValueSource::EnvVariable => {
                     Some(argument.get_env()?.to_string_lossy().into_owned())
                 }
@@ -45,7 +55,7 @@ impl ConfiguredOption {
 }
 
 /// Removes the user, the password and the query of an address.
-fn without_credentials(value: &str) -> String {
+pub(in crate::cli) fn without_credentials(value: &str) -> String {
     let Ok(mut url) = value.parse::<Url>() else {
         return value.to_owned();
     };

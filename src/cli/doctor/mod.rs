@@ -10,7 +10,10 @@ use std::{io::Write, process::ExitCode};
 use clap::Args;
 
 use self::report::Report;
-pub(super) use self::{checks::ask_about_key, configured::ConfiguredOption};
+pub(super) use self::{
+    checks::ask_about_key,
+    configured::{ConfiguredOption, without_credentials},
+};
 use super::options::Options;
 
 pub(super) const EXAMPLES: &str = "\
@@ -28,6 +31,9 @@ pub(super) struct DoctorCommand {
     /// Options that are set, with their sources.
     #[arg(skip)]
     pub(super) configured: Vec<ConfiguredOption>,
+    /// Messages about options without effect.
+    #[arg(skip)]
+    pub(super) unused: Vec<String>,
 }
 
 impl DoctorCommand {
@@ -41,7 +47,7 @@ impl DoctorCommand {
         checks::check_program(&mut report);
         checks::list_options(&mut report, &self.configured);
         checks::check_login(&mut report, options);
-        checks::check_settings(&mut report, options);
+        checks::check_settings(&mut report, options, &self.unused);
         checks::check_policy(&mut report, options);
         checks::check_audit_log(&mut report, options);
         checks::check_journal(&mut report, options);

@@ -54,6 +54,16 @@ const ENKRYPT_KEY_SETTINGS: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-ke
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Portkey")]
 pub struct Options {
+    /// TOML file with options under the names that they have here; see docs/options.md. Options and variables take
+    /// precedence over it.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_CONFIG",
+        value_name = "FILE",
+        help_heading = "Configuration"
+    )]
+    config: Option<PathBuf>,
     /// Portkey API key. Prefer the variable or --api-key-file: other users can read command lines.
     #[arg(
         long,
@@ -592,12 +602,30 @@ pub(crate) fn parse_seconds(text: &str) -> anyhow::Result<Duration> {
     }
 }
 
-/// Parses a duration in seconds, which may be zero.
+/// Units of durations beside seconds, each with its length in seconds.
+const DURATION_UNITS: &[(&str, f64)] = &[
+    ("ms", 0.001),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86400.0),
+];
+
+/// Parses a duration, which may be zero: a number of seconds, or of another unit that it names.
 pub(crate) fn parse_duration(text: &str) -> anyhow::Result<Duration> {
-    let seconds: f64 = text
-        .parse()
-        .context("give a number of seconds, such as 30 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).context("give a number of seconds that is not negative")
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = DURATION_UNITS
+        .iter()
+        .find(|(unit, _)| text.strip_prefix(digits) == Some(unit));
+    let (number, length) = match unit {
+        Some((_, length)) => (digits, *length),
+        None => (text, 1.0),
+    };
+    let number: f64 = number.parse().context(
+        "give a number of seconds, such as 30 or 0.5, or one with a unit, such as 500ms, 5m or 1h",
+    )?;
+    Duration::try_from_secs_f64(number * length)
+        .context("give a number of seconds that is not negative")
 }
 
 /// Parses the faults of the sandbox. An empty text means no faults.

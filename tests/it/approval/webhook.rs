@@ -126,7 +126,7 @@ fn invalid_webhook_is_rejected_without_its_address() {
             "--approval-webhook-key-file",
         ),
     ] {
-        let (good, _, log) = run_cli(&[&["stdio"], &options[..]].concat());
+        let (good, _, log) = run_cli(&[&["stdio", "--approve-writes"], &options[..]].concat());
         assert!(!good && log.contains(expected), "{log}");
     }
 }
