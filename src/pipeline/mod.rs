@@ -292,7 +292,7 @@ impl Dispatcher {
         call: ToolCall<'_>,
         query: Arc<RowQuery>,
         record: &mut CallRecord,
-    ) -> Result<Value, CallError> {
+    ) -> Result<Answer, CallError> {
         let principal = call.principal;
         let request_info = call.request_info;
         let form = CallForm::Rows(query);
@@ -304,7 +304,7 @@ impl Dispatcher {
             self.record_ordered_call(principal, request_info, record)
                 .await;
         }
-        outcome.map(CallResult::into_value)
+        outcome.map(CallResult::into_answer)
     }
 
     /// Records a call that was rejected for its name or its arguments before it reached the

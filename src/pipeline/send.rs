@@ -174,7 +174,7 @@ impl Dispatcher {
                 let rows = Box::pin(self.read_signed_file(address, call, context)).await?;
                 audit_entry.record.untrusted = true;
                 self.record_accepted_key(principal, entry.operation);
-                return Ok(CallResult::Answered(rows));
+                return Ok(CallResult::Answered(rows.into()));
             }
             FinishedResponse::Unfinished(mut response) => {
                 let reported = response.reported.take();

@@ -167,6 +167,29 @@ async fn nested_fields_are_compared() {
     assert_eq!(result["changes"], changes, "{result}");
 }
 
+/// Parts that an update keeps, as its rules say, are no removals, whatever the order of entries.
+#[tokio::test]
+async fn parts_that_an_update_keeps_are_not_removed() {
+    let workspaces = ["ws-a", "ws-b", "ws-c"].map(|id| json!({ "id": id, "enabled": true }));
+    let stored = json!({
+        "workspaces": workspaces,
+        "global_workspace_access": { "enabled": false, "usage_limits": null },
+    });
+    let stored: &'static str = stored.to_string().leak();
+    let upstream = MockUpstream::start(move |_| json_response(stored)).await;
+    let args = json!({
+        "slug": "s",
+        "workspaces": [{ "id": "ws-c", "enabled": false }, { "id": "ws-a", "enabled": true }],
+        "global_workspace_access": { "enabled": true },
+    });
+    let result = dry_run_call(&upstream, "bulk-update-integration-workspaces", &args).await;
+    let changes = json!([
+        { "path": "workspaces[id=ws-c].enabled", "from": true, "to": false },
+        { "path": "global_workspace_access.enabled", "from": false, "to": true },
+    ]);
+    assert_eq!(result["changes"], changes, "{result}");
+}
+
 #[tokio::test]
 async fn dry_run_result_is_bounded() {
     let long = "x".repeat(100_000);

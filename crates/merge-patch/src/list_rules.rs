@@ -109,6 +109,22 @@ impl ListRules {
         before: &[Value],
         after: &[Value],
     ) -> Option<Vec<MatchedEntry>> {
+        let matched = self.match_by_key(path, before, after)?;
+        let old = matched.iter().filter(|entry| entry.new.is_some());
+        old.filter_map(|entry| entry.old)
+            .is_sorted()
+            .then_some(matched)
+    }
+
+    /// Matches the entries of two lists by their key, whatever their order.
+    ///
+    /// Returns `None` if no key tells the entries apart.
+    pub fn match_by_key(
+        self,
+        path: &str,
+        before: &[Value],
+        after: &[Value],
+    ) -> Option<Vec<MatchedEntry>> {
         let key = self.find(path)?.find_key(&[before, after])?;
         let positions: HashMap<_, _> = before
             .iter()
@@ -116,17 +132,10 @@ impl ListRules {
             .filter_map(|(index, entry)| Some((key.values(entry)?, index)))
             .collect();
         let mut matched = Vec::with_capacity(after.len());
-        let mut last = None;
         let mut kept = HashSet::new();
         for (new, entry) in after.iter().enumerate() {
             let old = positions.get(&key.values(entry)?).copied();
-            if old.is_some() {
-                if old < last {
-                    return None;
-                }
-                last = old;
-                kept.extend(old);
-            }
+            kept.extend(old);
             matched.push(MatchedEntry {
                 key: key.describe(entry)?,
                 old,

@@ -1,7 +1,7 @@
 //! Computes the changes of a request body to the current state, field by field.
 
 use portkey_merge_patch::{ListRules, MatchedEntry, diff_lines};
-use portkey_operation::{Effect, Operation, UpdateRules, field_path};
+use portkey_operation::{Effect, FieldUpdate, Operation, UpdateRules, field_path};
 use serde_json::Value;
 
 use super::truncation::truncate;
@@ -56,7 +56,8 @@ impl FieldChange {
 ///
 /// - Fields that an update does not name stay unchanged.
 /// - Within a field that is named, omitted subfields count as removed, because the API replaces
-///   most such fields as a whole. A PATCH merges.
+///   most such fields as a whole. A PATCH merges, and so do fields and entries that the update rules
+///   say so of.
 /// - A masked value in the current state counts as unchanged, because it cannot be compared.
 /// - For a value blanked in `shown`, the path is reported without the values. All other values are
 ///   reported as in `shown`.
@@ -91,7 +92,14 @@ pub fn compute_changes(
                     shown: child_path("", name),
                     rule: name.clone(),
                 };
-                diff.compare(&path, now.and_then(|now| now.get(name)), value, shown);
+                let update = rules.map_or(FieldUpdate::Replace, |rules| rules.field_update(name));
+                diff.compare_field(
+                    update,
+                    &path,
+                    now.and_then(|now| now.get(name)),
+                    value,
+                    shown,
+                );
             }
         }
         (_, Some(body)) => {
@@ -138,6 +146,35 @@ struct DiffBuilder {
 }
 
 impl DiffBuilder {
+    /// Compares a field of the body by what the update does with it: parts that stay are no removals.
+    fn compare_field(
+        &mut self,
+        update: FieldUpdate,
+        path: &FieldPosition,
+        from: Option<&Value>,
+        to: &Value,
+        shown: Option<&Value>,
+    ) {
+        match (update, from, to) {
+            (FieldUpdate::Merge, Some(Value::Object(from)), Value::Object(to)) => {
+                for (name, value) in to {
+                    let shown = shown.and_then(|shown| shown.get(name));
+                    self.compare(&path.field(name), from.get(name), value, shown);
+                }
+            }
+            (FieldUpdate::MergeEntries(_), Some(Value::Array(old)), Value::Array(new)) => {
+                match self.lists.match_by_key(&path.rule, old, new) {
+                    Some(mut entries) => {
+                        entries.retain(|entry| entry.new.is_some());
+                        self.compare_entries(path, &entries, (old, new), shown);
+                    }
+                    None => self.compare(path, from, to, shown),
+                }
+            }
+            _ => self.compare(path, from, to, shown),
+        }
+    }
+
     fn compare(
         &mut self,
         path: &FieldPosition,
