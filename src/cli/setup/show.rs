@@ -56,7 +56,9 @@ pub(super) fn show(
     new: &str,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let (old, new) = (change.hide_values(old)?, change.hide_values(new)?);
+    // A terminal shows the other line breaks as escapes.
+    let shown = |text| Ok::<_, anyhow::Error>(change.hide_values(text)?.replace("\r\n", "\n"));
+    let (old, new) = (shown(old)?, shown(new)?);
     let name = display_path(file).to_string();
     if old == new {
         writeln!(out, "{name}: a value that is not shown changes")?;

@@ -233,3 +233,33 @@ fn variables_of_clients_name_their_folders() {
         assert!(home.path("elsewhere").join(file).is_file(), "{client}");
     }
 }
+
+#[test]
+fn line_breaks_and_byte_order_mark_are_kept() {
+    for (client, file, text) in [
+        (
+            "cursor",
+            ".cursor/mcp.json",
+            "\u{feff}{\r\n  \"mcpServers\": {\r\n  }\r\n}\r\n",
+        ),
+        (
+            "codex",
+            ".codex/config.toml",
+            "model = \"a\"\r\n\r\n[mcp_servers.b]\r\ncommand = \"b\"\r\n",
+        ),
+    ] {
+        let home = Home::new();
+        home.write(file, text);
+        let run = home.setup(&[client, "--sandbox", "--yes"]);
+        assert!(!run.out.contains("\\u000d"), "{}", run.out);
+        let after = home.read(file);
+        assert_eq!(
+            after.matches('\n').count(),
+            after.matches("\r\n").count(),
+            "{after:?}"
+        );
+        assert_eq!(after.starts_with('\u{feff}'), text.starts_with('\u{feff}'));
+        let again = home.setup(&[client, "--sandbox", "--yes"]);
+        assert!(again.out.starts_with("nothing to change"), "{}", again.out);
+    }
+}

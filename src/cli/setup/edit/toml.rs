@@ -47,7 +47,12 @@ pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError
         .and_then(Item::as_table_like_mut)
         .ok_or_else(|| EditError::NotAnObject(format!("`{field}.{}`", change.name)))?;
     merge(entry, change);
-    Ok(file.to_string())
+    let changed = file.to_string();
+    // New lines are written with the line break of Unix.
+    Ok(match text.contains("\r\n") {
+        true => changed.replace("\r\n", "\n").replace('\n', "\r\n"),
+        false => changed,
+    })
 }
 
 /// Sets the fields of an entry.
