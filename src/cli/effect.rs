@@ -244,13 +244,22 @@ pub(super) fn find_unused(
     let own = own.into_iter().flat_map(Command::get_arguments);
     // A definition that was used has handed them down.
     let own = own.filter(|option| !option.is_global_set());
+    let innermost = path
+        .iter()
+        .try_fold(definition, |command, name| command.find_subcommand(name));
+    // Such as `--policy` of `token new`, which is another option than that of servers.
+    let is_replaced = |option: &Arg| {
+        let own = innermost.into_iter().flat_map(Command::get_arguments);
+        let mut own = own.filter(|argument| !argument.is_global_set());
+        option.is_global_set() && own.any(|argument| argument.get_id() == option.get_id())
+    };
     let mut messages = Vec::new();
     for option in definition.get_arguments().chain(own) {
         let id = option.get_id().as_str();
         let Some(long) = option.get_long() else {
             continue;
         };
-        if !given.is_set(id) {
+        if !given.is_set(id) || is_replaced(option) {
             continue;
         }
         let place = sources.place(long);

@@ -63,6 +63,9 @@ const DAILY_OF_OTHERS: &[&str] = &[
     "dry_run",
 ];
 
+/// Maximum number of options of which `-h` shows all.
+const MAX_FEW: usize = 6;
+
 #[derive(Args, Debug)]
 pub(super) struct HelpCommand {
     /// Command, such as `policy check`, or `options` and the name of a group.
@@ -100,9 +103,17 @@ fn describe(command: Command, path: &[&str]) -> Command {
         _ => DAILY_OF_OTHERS,
     };
     let is_http = path == ["http"];
+    let shared = command
+        .get_arguments()
+        .filter(|option| option.is_global_set());
+    let has_few = shared
+        .filter(|option| effect::is_used(path, option))
+        .count()
+        <= MAX_FEW;
     let mut command = command.mut_args(|option| {
         let is_shared = option.is_global_set();
         let is_daily = daily.contains(&option.get_id().as_str())
+            || has_few
             || !is_shared && !is_http
             || matches!(option.get_id().as_str(), "help" | "version");
         if is_shared && !effect::is_used(path, &option) {

@@ -317,6 +317,27 @@ fn unused_variable_stops_servers_only() {
     assert!(made.status.success(), "{made:?}");
 }
 
+/// A command may have an option of its own under the name of one of servers.
+#[test]
+fn own_option_of_a_command_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policy.yaml"), "version: \"1\"\n").unwrap();
+    let tokens = folder.path().join("tokens.toml");
+    let (ok, _, text) = run_cli(&[
+        "token",
+        "new",
+        "--name",
+        "a",
+        "--scope",
+        "portkey:read",
+        "--policy",
+        "policy.yaml",
+        "--file",
+        tokens.to_str().unwrap(),
+    ]);
+    assert!(!text.contains("no effect"), "{ok}: {text}");
+}
+
 /// Commands with the arguments that they need, so that a hidden option is what is rejected.
 const SMALL_COMMANDS: &[&[&str]] = &[
     &["health"],
