@@ -19,8 +19,8 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, MissingKey, Principal},
     mcp::{
-        reply::{encode_response, success_result},
-        results::{RenderedResult, ResultContent},
+        reply::{StructuredForm, encode_response, shown_result},
+        results::{ResultContent, ShownResult},
         search::SearchIndex,
         server::Server,
     },
@@ -252,8 +252,8 @@ fn encode(criterion: &mut Criterion) {
     let structured = json!({ "object": "list", "total": 5, "data": vec![model; 4] });
     let text = structured.to_string();
     assert_eq!(text.len(), 680);
-    let rendered = RenderedResult { structured, text };
-    let result = success_result(rendered, ResultContent::default(), false);
+    let shown = ShownResult::Text(text);
+    let result = shown_result(shown, ResultContent::default(), false, StructuredForm::Text);
     criterion.bench_function("answer/encode", |bench| {
         bench.iter_batched(
             || result.clone(),

@@ -96,6 +96,39 @@ fn initialize_returns_server_info_and_capabilities() {
     assert!(pipe.end().0.success());
 }
 
+#[test]
+fn client_that_reads_structured_content_gets_no_second_copy() {
+    let call = call_request(
+        1,
+        "get-integration",
+        &json!({ "slug": "openai-production" }),
+    );
+    for (client, options, is_brief) in [
+        ("claude-code", &["--sandbox"][..], true),
+        ("claude-code", &["--sandbox", "--results", "both"], false),
+        ("test", &["--sandbox"], false),
+    ] {
+        let hello = INITIALIZE.replace(
+            r#""test","version":"1""#,
+            &format!(r#""{client}","version":"2.1.280""#),
+        );
+        let mut pipe = StdioServer::builder().args(options).start();
+        pipe.send(&hello);
+        pipe.receive();
+        pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        pipe.send(&call);
+        let result = pipe.receive()["result"].take();
+        assert_eq!(
+            result["structuredContent"]["slug"], "openai-production",
+            "{result}"
+        );
+        let text = result["content"][0]["text"].as_str().unwrap();
+        let whole = result["structuredContent"].to_string();
+        assert_eq!(text != whole, is_brief, "{client} {options:?}: {text}");
+        assert_eq!(result["content"].as_array().unwrap().len(), 1, "{result}");
+    }
+}
+
 /// Tools of another product are described separately, if they are available.
 #[test]
 fn instructions_mention_only_available_upstreams() {

@@ -11,8 +11,10 @@ use crate::mcp::results::{MIN_RESULT_BYTES, ResultContent, Results};
 /// Content of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ResultContentMode {
-    /// Structured content and the same content as text.
+    /// Structured content and a short text for clients known to give that to the model, both for others.
     #[default]
+    Auto,
+    /// Structured content and the same content as text.
     Both,
     /// Text only.
     Text,
@@ -41,7 +43,7 @@ pub(crate) struct ResultOptions {
         value_name = "MODE",
         global = true,
         env = "PORTKEY_MCP_RESULTS",
-        default_value = "both"
+        default_value = "auto"
     )]
     results: ResultContentMode,
     /// Time that the whole of a partly shown result is stored, in seconds.
@@ -61,11 +63,15 @@ impl ResultOptions {
     pub(crate) fn build(&self) -> Results {
         let max_bytes = (self.max_result_bytes > 0).then_some(self.max_result_bytes);
         let content = match self.results {
-            ResultContentMode::Both => ResultContent::Both,
+            ResultContentMode::Auto | ResultContentMode::Both => ResultContent::Both,
             ResultContentMode::Text => ResultContent::Text,
             ResultContentMode::Structured => ResultContent::Structured,
         };
-        Results::new(max_bytes, content, self.result_ttl)
+        let results = Results::new(max_bytes, content, self.result_ttl);
+        match self.results {
+            ResultContentMode::Auto => results.with_brief_for_readers(),
+            _ => results,
+        }
     }
 }
 

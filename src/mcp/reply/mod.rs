@@ -1,5 +1,6 @@
 //! Tool results: the success or the error that a caller receives.
 
+mod clients;
 mod encode;
 mod explain;
 
@@ -9,7 +10,7 @@ use portkey_operation::JsonMap;
 use rmcp::model::{CallToolResult, ContentBlock, Extensions, MetaObject};
 use serde_json::Value;
 
-pub use encode::encode_response;
+pub use self::{clients::reads_structured_content, encode::encode_response};
 
 use crate::{
     mcp::results::{RenderedResult, ResultContent, ShownResult},
@@ -22,6 +23,9 @@ const TRUNCATION_MARK: &str = "… (the rest is left out)";
 
 /// Maximum size of any error message, in bytes of JSON.
 pub const MAX_ERROR_BYTES: usize = 16 << 10;
+
+/// Text of a result whose JSON is only in its structured content.
+const BRIEF_TEXT: &str = "The result is the structured content.";
 
 /// Key in the `_meta` of a result with untrusted content, and of a tool whose results have such
 /// content.
@@ -43,8 +47,12 @@ pub fn success_result(
     has_strangers_text: bool,
 ) -> CallToolResult {
     let mut result = CallToolResult::success(Vec::new());
-    if content != ResultContent::Structured {
-        result.content.push(ContentBlock::text(shown.text));
+    match content {
+        ResultContent::Structured => {}
+        ResultContent::Brief => result.content.push(ContentBlock::text(BRIEF_TEXT)),
+        ResultContent::Both | ResultContent::Text => {
+            result.content.push(ContentBlock::text(shown.text));
+        }
     }
     if content != ResultContent::Text {
         result.structured_content = Some(shown.structured);
@@ -83,14 +91,17 @@ pub fn shown_result(
         (ShownResult::Text(text), ResultContent::Text, _) => text,
         (
             ShownResult::Text(text) | ShownResult::Document(RenderedResult { text, .. }),
-            ResultContent::Both,
+            ResultContent::Both | ResultContent::Brief,
             StructuredForm::Text,
         ) => text,
         (shown, ..) => return success_result(shown.into_rendered(), content, is_untrusted),
     };
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    if content == ResultContent::Brief {
+        result.content.push(ContentBlock::text(BRIEF_TEXT));
+    }
     result.structured_content =
-        (content == ResultContent::Both).then(|| Value::Object(JsonMap::new()));
+        (content != ResultContent::Text).then(|| Value::Object(JsonMap::new()));
     result.meta = is_untrusted.then(untrusted_meta);
     result
 }

@@ -60,6 +60,8 @@ pub enum ResultContent {
     Text,
     /// Structured content only.
     Structured,
+    /// Structured content, and a short text that says so.
+    Brief,
 }
 
 /// Settings for rendering results, and the store of truncated ones.
@@ -67,6 +69,8 @@ pub enum ResultContent {
 pub struct Results {
     max_bytes: Option<usize>,
     content: ResultContent,
+    /// Clients that are known to give structured content to the model get no text beside it.
+    is_brief_for_readers: bool,
     store: Arc<ResultStore>,
     workers: WorkerPool,
     tool_names: ToolNames,
@@ -148,6 +152,7 @@ impl Results {
         Self {
             max_bytes,
             content,
+            is_brief_for_readers: false,
             store,
             workers: WorkerPool::shared(),
             tool_names: ToolNames::default(),
@@ -182,9 +187,22 @@ impl Results {
         Self { workers, ..self }
     }
 
-    /// Returns the parts of a tool result that carry the JSON.
-    pub const fn content(&self) -> ResultContent {
-        self.content
+    /// Leaves the text out for clients that are known to give structured content to the model.
+    #[must_use]
+    pub fn with_brief_for_readers(self) -> Self {
+        Self {
+            is_brief_for_readers: true,
+            ..self
+        }
+    }
+
+    /// Returns the parts of a tool result that carry the JSON, for a client that is known or not
+    /// known to give structured content to the model.
+    pub const fn content_for(&self, reads_structured: bool) -> ResultContent {
+        match self.is_brief_for_readers && reads_structured {
+            true => ResultContent::Brief,
+            false => self.content,
+        }
     }
 
     /// Renders a result for a caller within the size limit: whole, or truncated with a handle for

@@ -16,14 +16,14 @@ use super::{
     Server,
     builtin::BuiltinResult,
     elicitation::{self, ElicitationApprover},
-    request_info::request_info,
+    request_info::{reads_structured_content, request_info},
     tool_call::{ToolCallFlow, ToolCallResult},
 };
 use crate::{
     auth::principal::Principal,
     mcp::{
         reply::{self, MAX_ERROR_BYTES, StructuredForm},
-        results::{RenderedResult, ResultContent, ResultFlags},
+        results::{RenderedResult, ResultContent, ResultFlags, ShownResult},
         tool_names::spell_in_text,
     },
     observability::{
@@ -42,6 +42,20 @@ const MAX_TOOL_NAME_CHARS: usize = 100;
 struct EndedCall {
     response: Result<CallToolResponse, ErrorData>,
     outcome: CallOutcome,
+}
+
+/// Form of a result for its client.
+#[derive(Clone, Copy)]
+struct ResultForm {
+    content: ResultContent,
+    structured: StructuredForm,
+}
+
+impl ResultForm {
+    /// Builds the result of a successful call.
+    fn result(self, shown: ShownResult, is_untrusted: bool) -> CallToolResult {
+        reply::shown_result(shown, self.content, is_untrusted, self.structured)
+    }
 }
 
 impl Server {
@@ -142,7 +156,10 @@ impl Server {
         };
         let response = match result {
             Ok(result) => {
-                let form = StructuredForm::from_extensions(&context.extensions);
+                let form = ResultForm {
+                    content: self.results.content_for(reads_structured_content(context)),
+                    structured: StructuredForm::from_extensions(&context.extensions),
+                };
                 box_future(self.render_result(principal, result, form, record)).await
             }
             Err(error) => Ok(self.error_with_schema(&error, None).into()),
@@ -155,16 +172,17 @@ impl Server {
         &self,
         principal: &Principal,
         result: ToolCallResult<'_>,
-        form: StructuredForm,
+        form: ResultForm,
         record: &CallRecord,
     ) -> Result<CallToolResponse, ErrorData> {
         let (name, is_by_builtin, result) = match result {
             ToolCallResult::Builtin(result) => {
-                return Ok(builtin_result(result, self.results.content()));
+                return Ok(builtin_result(result, form));
             }
             ToolCallResult::Workflow(result) => {
                 // Boxed: other calls need not reserve the space.
-                return Ok(Box::pin(self.workflow_result(principal, result, record)).await);
+                let result = self.workflow_result(principal, result, form, record);
+                return Ok(Box::pin(result).await);
             }
             ToolCallResult::InputRequired(request) => return Ok((*request).into()),
             ToolCallResult::Operation {
@@ -196,7 +214,7 @@ impl Server {
                     .results
                     .render_answer(principal, body, flags, may_keep)
                     .await;
-                Ok(reply::shown_result(shown, self.results.content(), is_untrusted, form).into())
+                Ok(form.result(shown, is_untrusted).into())
             }
         }
     }
@@ -206,6 +224,7 @@ impl Server {
         &self,
         principal: &Principal,
         result: BuiltinResult,
+        form: ResultForm,
         record: &CallRecord,
     ) -> CallToolResponse {
         let BuiltinResult {
@@ -223,7 +242,15 @@ impl Server {
         let may_keep = self.dispatcher.can_store_result(principal, None);
         let render = self.results.render_if(principal, value, flags, may_keep);
         let shown = render.await;
-        let mut result = reply::success_result(shown, self.results.content(), is_untrusted);
+        let form = match image {
+            // With an image, nothing writes the text in the place of structured content.
+            Some(_) => ResultForm {
+                structured: StructuredForm::Document,
+                ..form
+            },
+            None => form,
+        };
+        let mut result = form.result(ShownResult::Document(shown), is_untrusted);
         result.content.extend(image);
         result.into()
     }
@@ -276,7 +303,7 @@ fn take_image(value: &mut Value) -> Option<ContentBlock> {
 }
 
 /// Builds the result of a built-in tool, which is small or truncated already.
-fn builtin_result(result: BuiltinResult, content: ResultContent) -> CallToolResponse {
+fn builtin_result(result: BuiltinResult, form: ResultForm) -> CallToolResponse {
     let BuiltinResult {
         value,
         is_untrusted,
@@ -285,7 +312,8 @@ fn builtin_result(result: BuiltinResult, content: ResultContent) -> CallToolResp
         text: value.to_string(),
         structured: value,
     };
-    reply::success_result(shown, content, is_untrusted).into()
+    form.result(ShownResult::Document(shown), is_untrusted)
+        .into()
 }
 
 /// Truncates a tool name that a caller may have made up.

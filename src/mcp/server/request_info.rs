@@ -6,6 +6,7 @@ use http::request::Parts;
 use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 
 use crate::{
+    mcp::reply,
     observability::{
         request::{ClientAddress, RequestId, RequestInfo, Transport, UNKNOWN_NAME},
         traces::TraceParent,
@@ -56,6 +57,22 @@ pub(super) fn request_info(context: &RequestContext<RoleServer>) -> RequestInfo 
         source: parts
             .and_then(|parts| parts.extensions.get())
             .map(|ClientAddress(address)| *address),
+    }
+}
+
+/// Returns true if the client is known to give structured content to the model.
+pub(super) fn reads_structured_content(context: &RequestContext<RoleServer>) -> bool {
+    let client = context.meta.get(CLIENT_INFO_META_KEY);
+    let field = |name: &str| client.and_then(|client| client.get(name)?.as_str());
+    match (field("name"), field("version"), context.peer.peer_info()) {
+        (Some(name), version, _) => {
+            reply::reads_structured_content(name, version.unwrap_or_default())
+        }
+        (None, _, Some(info)) => {
+            let client = &info.client_info;
+            reply::reads_structured_content(&client.name, &client.version)
+        }
+        (None, _, None) => false,
     }
 }
 
