@@ -114,6 +114,18 @@ impl Client {
         })
     }
 
+    /// Replaces the call that the client makes.
+    pub(crate) fn with_tool(
+        self,
+        address: SocketAddr,
+        generation: Generation,
+        name: &str,
+        arguments: &str,
+    ) -> Self {
+        let request = tool_request((address, generation), &self.headers, 1, name, arguments);
+        Self { request, ..self }
+    }
+
     pub(crate) async fn call(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         self.line.exchange(&self.request, "HTTP/1.1 200").await?;

@@ -1,7 +1,7 @@
 //! Whole-process figures of the release binary, with its sandbox in another process.
 //!
 //! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards] [--quick]
-//! [--only start|direct|stdio|modern|legacy|rest]`. `benchmarks/README.md` explains the figures.
+//! [--only start|direct|stdio|modern|legacy|rest|list]`. `benchmarks/README.md` explains the figures.
 
 mod abuse;
 mod direct;
@@ -9,6 +9,7 @@ mod faults;
 mod guards;
 mod http;
 mod line;
+mod list;
 mod mcp;
 mod process;
 mod rest;
@@ -92,7 +93,9 @@ impl Options {
                 other => bail!("there is no option {other}"),
             }
         }
-        let parts = ["start", "direct", "stdio", "modern", "legacy", "rest"];
+        let parts = [
+            "start", "direct", "stdio", "modern", "legacy", "rest", "list",
+        ];
         if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
             bail!("there is no {only}; there are {}", parts.join(", "));
         }
@@ -156,6 +159,9 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
     let (_sandbox, address) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
     let url = format!("http://{address}/v1");
     let mut figures = Figures::default();
+    if options.only.as_deref() == Some("list") {
+        list::fill(&url).await?;
+    }
     for round in 1..=plan.rounds {
         writeln!(io::stderr(), "round {round} of {}", plan.rounds)?;
         if options.wants("start") {
@@ -177,6 +183,10 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
                 let found = http::round(&url, generation, plan, &mut figures).await?;
                 add_comparison(generation.name(), direct.as_ref(), &found, &mut figures);
             }
+        }
+        // Only by itself: other parts measure a sandbox as it starts.
+        if options.only.as_deref() == Some("list") {
+            list::round(&url, plan, &mut figures).await?;
         }
         if options.wants("rest") {
             rest::round(&url, address, plan, &mut figures).await?;
