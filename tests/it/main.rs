@@ -121,4 +121,5 @@ mod update_semantics;
 mod usages;
 mod vocabulary;
 mod whoami;
+mod workflow_costs;
 mod workflows;

@@ -113,7 +113,7 @@ fn check_block(document: &str, name: &str, fresh: &str) {
 }
 
 /// Returns a document with a new text between the marks `<!-- name -->` and `<!-- end of name -->`.
-fn replace_block(document: &str, name: &str, fresh: &str) -> String {
+pub(crate) fn replace_block(document: &str, name: &str, fresh: &str) -> String {
     let text = fs::read_to_string(document).unwrap();
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
