@@ -4,7 +4,10 @@
 use std::fs;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::prompts::{PromptLibrary, PromptTemplate};
+use portkey_mcp::mcp::{
+    prompts::{PromptLibrary, PromptTemplate},
+    surface::find_builtin,
+};
 use portkey_operation::ToolNames;
 use rmcp::{
     ServiceError,
@@ -30,7 +33,13 @@ fn built_in_prompts_name_existing_tools() {
     assert_eq!(library.iter().count(), 9);
     for prompt in library.iter() {
         let mut tools = 0;
+        let mut workflows = 0;
         for name in prompt.mentioned_tools() {
+            if let Some(own) = find_builtin(name) {
+                workflows += 1;
+                assert_eq!(own.operation.name(), name);
+                continue;
+            }
             let entry = catalog
                 .find(name)
                 .unwrap_or_else(|e| panic!("{}: {e}", prompt.name()));
@@ -42,6 +51,7 @@ fn built_in_prompts_name_existing_tools() {
             );
             tools += 1;
         }
+        assert!(workflows > 0, "{} names no workflow", prompt.name());
         assert!(tools > 5, "{} names {tools} tools", prompt.name());
         assert!(prompt.description().len() < 160 && prompt.title().len() < 60);
         for argument in prompt.arguments() {
