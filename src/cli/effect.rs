@@ -63,6 +63,8 @@ pub(super) fn is_used(path: &[&str], option: &Arg) -> bool {
         ["audit", ..] => id == "audit_key_file",
         ["sandbox", ..] => matches!(id, "sandbox_faults" | "sandbox_now"),
         ["health", ..] => id == "ca_file",
+        ["login", ..] => matches!(group, "Portkey" | "Sandbox"),
+        ["logout", ..] => id == "base_url",
         [
             "token" | "state-key" | "policy" | "completions" | "man" | "help",
             ..,
