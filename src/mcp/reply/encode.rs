@@ -106,6 +106,10 @@ impl Formatter for TextInPlace<'_> {
 const ESCAPED_AT_ONCE: usize = 120;
 
 /// 1 for each byte that takes a backslash before it in a JSON text, which has no control characters.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, and there is a place for each byte"
+)]
 const TAKES_BACKSLASH: [u8; 256] = {
     let mut takes = [0; 256];
     takes[b'"' as usize] = 1;

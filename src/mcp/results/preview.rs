@@ -22,6 +22,9 @@ pub(super) struct Truncation {
     pub(super) of: usize,
 }
 
+/// Names and shown values of fields, and the size of the object of them.
+pub(super) type FieldsPreview<'a, S> = (Vec<(&'a str, S)>, usize);
+
 /// A value of a field that can be truncated.
 pub(super) trait FieldValue: Copy {
     /// What is shown of the value.
@@ -259,7 +262,7 @@ pub(super) fn preview_text_list<'a>(
     list: &'a TextList,
     room: usize,
     cuts: &mut Vec<Truncation>,
-) -> Option<(Vec<(&'a str, String)>, usize)> {
+) -> Option<FieldsPreview<'a, String>> {
     let fields = list.envelope.iter().map(|(name, value)| {
         let value = match *name == list.items_key {
             true => ListField::Items(&list.items),
@@ -276,7 +279,7 @@ fn preview_fields<'a, V: FieldValue>(
     room: usize,
     pointer: &str,
     cuts: &mut Vec<Truncation>,
-) -> Option<(Vec<(&'a str, V::Shown)>, usize)> {
+) -> Option<FieldsPreview<'a, V::Shown>> {
     let left = room.checked_sub(2)?;
     let count = fields.len();
     // Size of each entry: its name with colon and comma, and its value if that fits.

@@ -210,9 +210,9 @@ fn slice<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
 pub(crate) fn scan(operation: &Operation, fetched: &CallSecrets, text: &str) -> Option<Layout> {
     let flags = text.bytes().fold(0, |found, byte| {
         found
-            | u8::from(byte < b' ' || byte == 0x7f) * HAS_CONTROL
-            | u8::from(byte == b'\\') * HAS_ESCAPE
-            | u8::from(byte >= 0x80) * HAS_NON_ASCII
+            | (u8::from(byte < b' ' || byte == 0x7f) * HAS_CONTROL)
+            | (u8::from(byte == b'\\') * HAS_ESCAPE)
+            | (u8::from(byte >= 0x80) * HAS_NON_ASCII)
     });
     let is_visible = || flags & HAS_NON_ASCII == 0 || text.chars().all(sanitize::is_visible);
     if flags & HAS_CONTROL != 0
