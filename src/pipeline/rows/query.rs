@@ -1,5 +1,6 @@
 //! Which rows of a file are wanted, and what of each.
 
+use jiff::Timestamp;
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
@@ -41,6 +42,8 @@ pub enum RowTest {
     AtLeast(f64),
     /// Is a number of at most this.
     AtMost(f64),
+    /// Is no time before this one.
+    NotBefore(Timestamp),
     /// Is an object with these fields.
     Has(JsonMap),
 }
@@ -59,6 +62,11 @@ impl RowCondition {
             }
             RowTest::AtLeast(min) => number_of(value).is_some_and(|number| number >= *min),
             RowTest::AtMost(max) => number_of(value).is_some_and(|number| number <= *max),
+            // A time in another form says nothing.
+            RowTest::NotBefore(first) => value
+                .as_str()
+                .and_then(|text| text.parse::<Timestamp>().ok())
+                .is_none_or(|time| time >= *first),
             RowTest::Has(wanted) => has_fields(value, wanted),
         })
     }

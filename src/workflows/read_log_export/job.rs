@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::selection::Selection;
+use super::selection::{PERIOD_END, PERIOD_START, Selection};
 use crate::{
     pipeline::CallError,
     workflows::{Steps, arguments, text, writer::StepWriter},
@@ -17,10 +17,6 @@ use crate::{
 const DESCRIPTION: &str = "Made by read-log-export";
 /// Maximum number of logs of an export.
 const MAX_LOGS: u64 = 50_000;
-/// An export of a period that differs by at most this is taken for the one that was asked for: a client
-/// that asks its user repeats the call, and `24h` has gone on meanwhile. One with a file is stale sooner.
-const SAME_PERIOD: SignedDuration = SignedDuration::from_mins(15);
-const SAME_FINISHED_PERIOD: SignedDuration = SignedDuration::from_mins(2);
 /// Default time to wait for an export.
 const DEFAULT_WAIT_SECONDS: u64 = 45;
 /// Delay before the second look at a job, and maximum delay. Each delay is twice the one before.
@@ -173,8 +169,8 @@ impl ExportJob {
             ("id", self.id.as_deref().map_or(Value::Null, Value::from)),
             ("created", self.is_created.into()),
             ("status", self.status.as_str().into()),
-            ("from", time("time_of_generation_min")),
-            ("to", time("time_of_generation_max")),
+            ("from", time(PERIOD_START)),
+            ("to", time(PERIOD_END)),
             ("logs", self.total.map_or(Value::Null, Value::from)),
         ]))
     }
@@ -202,10 +198,6 @@ fn is_same_job(job: &Value, selection: &Selection) -> bool {
     {
         return false;
     }
-    let max = match state_of(status) {
-        JobState::Done => SAME_FINISHED_PERIOD,
-        _ => SAME_PERIOD,
-    };
     let fields = job.get("requested_data").and_then(Value::as_array);
     let mut fields: Vec<_> = fields
         .into_iter()
@@ -218,20 +210,21 @@ fn is_same_job(job: &Value, selection: &Selection) -> bool {
     let Some(Value::Object(filters)) = job.get("filters") else {
         return false;
     };
+    // A file of a period without an end lacks what was logged since.
+    let is_stale = state_of(status) == JobState::Done && !filters.contains_key(PERIOD_END);
+    let is_same = |(name, wanted): (&String, &Value)| {
+        filters
+            .get(name)
+            .is_some_and(|value| is_same_value(value, wanted))
+    };
     fields == wanted
         && filters.len() == selection.filters.len()
-        && selection.filters.iter().all(|(name, wanted)| {
-            filters.get(name).is_some_and(|value| {
-                value == wanted
-                    || name.starts_with("time_of_generation") && is_near(value, wanted, max)
-            })
-        })
+        && selection.filters.iter().all(is_same)
+        && !is_stale
 }
 
-fn is_near(left: &Value, right: &Value, max: SignedDuration) -> bool {
+/// Returns true for equal values, and for equal times in two forms.
+fn is_same_value(left: &Value, right: &Value) -> bool {
     let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
-    match (time(left), time(right)) {
-        (Some(left), Some(right)) => left.duration_since(right).abs() <= max,
-        _ => false,
-    }
+    left == right || time(left).is_some_and(|left| time(right) == Some(left))
 }

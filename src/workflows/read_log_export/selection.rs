@@ -1,13 +1,17 @@
 //! Which logs are exported, and which rows of the file are returned.
 
+use jiff::Timestamp;
 use portkey_operation::{InputError, JsonMap};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     pipeline::{RowCondition, RowQuery, RowTest},
     workflows::{Steps, report_costs::requested_range, text},
 };
 
+/// Filters of an export by time.
+pub(super) const PERIOD_START: &str = "time_of_generation_min";
+pub(super) const PERIOD_END: &str = "time_of_generation_max";
 /// Default period.
 const DEFAULT_PERIOD: &str = "24h";
 /// Default number of rows.
@@ -143,11 +147,11 @@ impl Selection {
     /// Returns an error if the period is none, or if a field is none of a log.
     pub(super) fn from_arguments(args: &JsonMap, steps: &Steps) -> Result<Self, InputError> {
         let makes_export = !args.contains_key("export_id");
+        let mut conditions = Vec::new();
         let mut filters = match makes_export {
-            true => period_filters(args, steps)?,
+            true => period_filters(args, steps, &mut conditions)?,
             false => reject_period(args)?,
         };
-        let mut conditions = Vec::new();
         for filter in &TEXT_FILTERS {
             let Some(wanted) = args.get(filter.argument).map(texts_of) else {
                 continue;
@@ -233,20 +237,45 @@ impl Selection {
 }
 
 /// Returns the filters of an export for the period of a call.
-fn period_filters(args: &JsonMap, steps: &Steps) -> Result<JsonMap, InputError> {
+///
+/// A period until now has no end, and begins with a whole hour: a client that asks its user repeats the
+/// call, and an approval is for the same arguments. The rows before the period are left out later.
+fn period_filters(
+    args: &JsonMap,
+    steps: &Steps,
+    conditions: &mut Vec<RowCondition>,
+) -> Result<JsonMap, InputError> {
+    let is_given = |name: &&str| args.contains_key(*name);
     let mut period = args.clone();
-    if !["period", "from", "to"]
-        .iter()
-        .any(|name| args.contains_key(*name))
-    {
+    if !["period", "from", "to"].iter().any(is_given) {
         period.insert("period".to_owned(), DEFAULT_PERIOD.into());
     }
     let range = requested_range(&period, steps)?;
-    let filters = json!({
-        "time_of_generation_min": range.start(),
-        "time_of_generation_max": range.end(),
-    });
-    Ok(filters.as_object().cloned().unwrap_or_default())
+    let mut filters = JsonMap::new();
+    let mut start = range.start();
+    if !is_given(&"to") && range.ends_now(steps.clock()) {
+        if !is_given(&"from")
+            && let Some((first, hour)) = whole_hour(&start)
+        {
+            start = hour.to_string();
+            conditions.push(RowCondition {
+                names: &["created_at"],
+                test: RowTest::NotBefore(first),
+            });
+        }
+    } else {
+        filters.insert(PERIOD_END.to_owned(), range.end().into());
+    }
+    filters.insert(PERIOD_START.to_owned(), start.into());
+    Ok(filters)
+}
+
+/// Returns a time, and the whole hour before it.
+fn whole_hour(text: &str) -> Option<(Timestamp, Timestamp)> {
+    let time: Timestamp = text.parse().ok()?;
+    let second = time.as_second();
+    let hour = Timestamp::from_second(second - second.rem_euclid(3600)).ok()?;
+    Some((time, hour))
 }
 
 /// Rejects a period of an export that has its own.
