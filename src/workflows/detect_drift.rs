@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::{
     Listing, Steps, Workflow, arguments, is_set,
-    snapshot::{MAX_CALLS, SnapshotScope, compare, parse_yaml, plan_restore, take_snapshot},
+    snapshot::{
+        MAX_CALLS, SnapshotScope, compare, parse_yaml, plan_restore, take_snapshot, unseen_to_json,
+    },
 };
 use crate::pipeline::CallError;
 
@@ -74,7 +76,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         ("calls", now.calls.into()),
     ]);
     if !now.unseen.is_empty() {
-        answer.insert("not_seen".to_owned(), now.unseen_to_json());
+        answer.insert("not_seen".to_owned(), unseen_to_json(&now.unseen));
     }
     if is_set(args, "plan") {
         let plan = plan_restore(&old, &now, &drift);

@@ -8,7 +8,11 @@ use serde_json::Value;
 
 use super::{
     Listing, Steps, Workflow, arguments,
-    snapshot::{MAX_CALLS, SnapshotScope, count_hidden, take_snapshot, to_yaml},
+    snapshot::{
+        MAX_CALLS, Snapshot, SnapshotScope, TerraformExport, count_hidden, take_snapshot,
+        to_terraform, to_yaml, unseen_to_json,
+    },
+    text,
 };
 use crate::pipeline::CallError;
 
@@ -42,11 +46,25 @@ struct ExportSnapshot {
     kinds: Option<Vec<String>>,
     /// Slugs. All, and what belongs to none, when left out.
     workspaces: Option<Vec<String>>,
+    /// `yaml` when left out.
+    #[schemars(extend("x-publish" = "hidden"))]
+    format: Option<SnapshotFormat>,
+}
+
+/// A form of the files.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SnapshotFormat {
+    Yaml,
+    Terraform,
 }
 
 async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let scope = SnapshotScope::from_arguments(args)?;
     let snapshot = take_snapshot(steps, &scope).await;
+    if text(args, "format") == Some("terraform") {
+        return Ok(describe_terraform(&snapshot, &scope));
+    }
     let mut masked = 0;
     let mut files = JsonMap::new();
     for (path, document) in &snapshot.documents {
@@ -67,8 +85,52 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         );
     }
     if !snapshot.unseen.is_empty() {
-        answer.insert("not_seen".to_owned(), snapshot.unseen_to_json());
+        answer.insert("not_seen".to_owned(), unseen_to_json(&snapshot.unseen));
     }
     answer.insert("files".to_owned(), files.into());
     Ok(Value::Object(answer))
+}
+
+/// Returns the answer of an export for Terraform.
+fn describe_terraform(snapshot: &Snapshot, scope: &SnapshotScope) -> Value {
+    let TerraformExport {
+        files,
+        variables,
+        left_out,
+        unseen,
+        counts,
+    } = to_terraform(snapshot);
+    let counts: JsonMap = counts
+        .into_iter()
+        .map(|(kind, count)| (kind.to_owned(), count.into()))
+        .collect();
+    let left_out: JsonMap = left_out
+        .into_iter()
+        .map(|(what, why)| (what, why.into()))
+        .collect();
+    let kinds: Value = scope.kinds.iter().map(|kind| kind.name).collect();
+    let mut answer = arguments([
+        ("counts", counts.into()),
+        ("kinds", kinds),
+        ("variables", variables.into()),
+        ("calls", snapshot.calls.into()),
+    ]);
+    if !left_out.is_empty() {
+        answer.insert("not_in_terraform".to_owned(), left_out.into());
+    }
+    if !snapshot.redacted.is_empty() {
+        answer.insert(
+            "redacted_by_policy".to_owned(),
+            snapshot.redacted.clone().into(),
+        );
+    }
+    if !unseen.is_empty() {
+        answer.insert("not_seen".to_owned(), unseen_to_json(&unseen));
+    }
+    let files: JsonMap = files
+        .into_iter()
+        .map(|(path, text)| (path, text.into()))
+        .collect();
+    answer.insert("files".to_owned(), files.into());
+    Value::Object(answer)
 }

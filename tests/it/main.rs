@@ -113,6 +113,7 @@ mod surface;
 mod taint;
 #[cfg(unix)]
 mod terminal;
+mod terraform;
 mod tool_names;
 mod tool_schemas;
 mod untrusted;

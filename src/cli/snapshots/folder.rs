@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use portkey_bounded_file::{display_path, read_to_string};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,32 @@ const FORM: u32 = 1;
 /// Entries that a folder may have before its first snapshot.
 const GIT_FILES: [&str; 3] = [".git", ".gitignore", ".gitattributes"];
 
+/// A form of the files of a snapshot.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ExportFormat {
+    /// One file for each resource.
+    #[default]
+    Yaml,
+    /// Resources and import blocks of Portkey's Terraform provider, one file for each kind.
+    Terraform,
+}
+
+impl ExportFormat {
+    /// Returns true for the default.
+    pub(super) fn is_yaml(&self) -> bool {
+        *self == Self::Yaml
+    }
+
+    /// Returns the value of the argument of the tool.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yaml => "yaml",
+            Self::Terraform => "terraform",
+        }
+    }
+}
+
 /// The description of the folder.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +58,9 @@ pub(super) struct Manifest {
     pub(super) kinds: BTreeSet<String>,
     /// Workspaces; empty for all.
     pub(super) workspaces: BTreeSet<String>,
+    /// Form of the files.
+    #[serde(default, skip_serializing_if = "ExportFormat::is_yaml")]
+    pub(super) format: ExportFormat,
     /// Paths of the files of resources.
     pub(super) files: BTreeSet<String>,
 }
@@ -41,6 +71,7 @@ impl Manifest {
             portkey_mcp_snapshot: FORM,
             kinds,
             workspaces,
+            format: ExportFormat::Yaml,
             files: BTreeSet::new(),
         }
     }

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use self::folder::{Manifest, SnapshotFolder};
+use self::folder::{ExportFormat, Manifest, SnapshotFolder};
 use super::call::request_approval;
 use crate::{
     auth::principal::Principal,
@@ -30,6 +30,7 @@ pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
   portkey-mcp export portkey-settings --sandbox
   portkey-mcp export portkey-settings --kinds configs,prompts --workspaces ws-research
+  portkey-mcp export portkey-terraform --format terraform
 
 Exits with 3 if a part could not be read, whose files then stay as they are.";
 
@@ -57,6 +58,9 @@ pub(super) struct ExportCommand {
     /// Slugs of workspaces; all, and what belongs to none, when left out.
     #[arg(long, value_name = "SLUG", value_delimiter = ',')]
     workspaces: Vec<String>,
+    /// Form of the files; that of the snapshot in the folder, or yaml, when left out.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<ExportFormat>,
 }
 
 #[derive(Args, Debug)]
@@ -93,6 +97,12 @@ impl ExportCommand {
         let mut args = JsonMap::new();
         insert_list(&mut args, "kinds", &kinds);
         insert_list(&mut args, "workspaces", &workspaces);
+        let there = folder.manifest.as_ref().map(|there| there.format);
+        let format = self.format.or(there).unwrap_or_default();
+        if there.is_some_and(|there| there != format) {
+            bail!("the folder has a snapshot of another format; give another folder for this one");
+        }
+        args.insert("format".to_owned(), format.as_str().into());
         let answer = call(server, local, "export-snapshot", args).await?;
         let unseen = unseen_paths(&answer);
         let files = answer.get("files").and_then(Value::as_object);
@@ -108,6 +118,7 @@ impl ExportCommand {
             );
         }
         let mut manifest = Manifest::new(texts(&answer, "kinds"), workspaces);
+        manifest.format = format;
         manifest.files = files.iter().map(|(path, _)| (*path).to_owned()).collect();
         let old = folder.manifest.as_ref().map(|old| old.files.clone());
         let (kept, gone): (Vec<String>, Vec<String>) = old
@@ -155,6 +166,12 @@ impl DriftCommand {
             let at = portkey_bounded_file::display_path(&self.dir);
             bail!("{at} has no snapshot; make one with `portkey-mcp export`");
         };
+        if !manifest.format.is_yaml() {
+            bail!(
+                "{} has a snapshot for Terraform; `terraform plan` shows its drift",
+                portkey_bounded_file::display_path(&self.dir)
+            );
+        }
         let mut files = JsonMap::new();
         for path in &manifest.files {
             // A file that its user removed is not in the snapshot.
@@ -269,6 +286,19 @@ fn print_notes(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
         && masked > 0
     {
         writeln!(out, "{masked} masked values")?;
+    }
+    if let Some(variables) = answer.get("variables").and_then(Value::as_u64)
+        && variables > 0
+    {
+        writeln!(out, "{variables} variables for secrets, in variables.tf")?;
+    }
+    let left_out = answer.get("not_in_terraform").and_then(Value::as_object);
+    for (what, why) in left_out.into_iter().flatten() {
+        let line = format!(
+            "not in Terraform: {what}: {}",
+            why.as_str().unwrap_or_default()
+        );
+        writeln!(out, "{}", escape_to_one_line(&line))?;
     }
     for operation in texts(answer, "redacted_by_policy") {
         writeln!(out, "a policy redacts values of {operation}")?;

@@ -7,6 +7,7 @@ mod drift;
 mod kinds;
 mod reader;
 mod restore;
+mod terraform;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) use self::{
     kinds::{KINDS, SnapshotKind},
     reader::take_snapshot,
     restore::plan_restore,
+    terraform::{TerraformExport, to_terraform},
 };
 
 /// Maximum number of calls of a snapshot.
@@ -106,6 +108,8 @@ pub(super) struct Snapshot {
     /// By path.
     pub(super) documents: BTreeMap<String, SnapshotDocument>,
     pub(super) unseen: Vec<Unseen>,
+    /// Ids of the workspaces, by the names of their folders.
+    workspace_ids: BTreeMap<String, String>,
     /// Operations of which a policy redacts values.
     pub(super) redacted: Vec<&'static str>,
     /// Number of calls.
@@ -138,17 +142,6 @@ impl Snapshot {
             })
     }
 
-    /// Returns what was not seen, for an answer.
-    pub(super) fn unseen_to_json(&self) -> Value {
-        let row = |unseen: &Unseen| {
-            Value::Object(arguments([
-                ("path", unseen.path.as_str().into()),
-                ("reason", unseen.reason.as_str().into()),
-            ]))
-        };
-        self.unseen.iter().map(row).collect()
-    }
-
     /// Returns the number of documents by kind.
     pub(super) fn counts(&self) -> JsonMap {
         let mut counts = JsonMap::new();
@@ -164,6 +157,17 @@ impl Snapshot {
         }
         counts
     }
+}
+
+/// Returns what was not seen, for an answer.
+pub(super) fn unseen_to_json(unseen: &[Unseen]) -> Value {
+    let row = |unseen: &Unseen| {
+        Value::Object(arguments([
+            ("path", unseen.path.as_str().into()),
+            ("reason", unseen.reason.as_str().into()),
+        ]))
+    };
+    unseen.iter().map(row).collect()
 }
 
 /// Returns the declaration of an operation.

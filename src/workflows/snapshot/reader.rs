@@ -62,6 +62,10 @@ pub(in crate::workflows) async fn take_snapshot(steps: &Steps, scope: &SnapshotS
         takes_workspace: HashMap::new(),
     };
     let workspaces = reader.workspaces(scope).await;
+    let ids = workspaces
+        .iter()
+        .filter_map(|row| Some((path_segment(&row.slug), row.id.clone()?)));
+    reader.snapshot.workspace_ids = ids.collect();
     for kind in &scope.kinds {
         reader.read_kind(kind, scope, &workspaces).await;
     }

@@ -1,0 +1,357 @@
+//! Exports for Terraform: read back, they import every resource of the sandbox and hold no secret.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Stdio,
+};
+
+use hcl::{Block, Body, Expression};
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{process::command, requests::client as http_client, server::ServerProcess};
+
+/// Secrets of the sandbox.
+const SECRETS: [&str; 4] = [
+    "sandbox-issues-token",
+    "sk-sandbox-openai-0001",
+    "sk-ant-sandbox-0002",
+    "sandbox-cohere-0010",
+];
+
+/// A sandbox, and a folder for its export.
+struct Exported {
+    sandbox: ServerProcess,
+    folder: TempDir,
+}
+
+impl Exported {
+    fn start() -> Self {
+        Self {
+            sandbox: ServerProcess::sandbox_api().start(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("terraform")
+    }
+
+    fn run(&self, key: &str, args: &[&str]) -> (i32, String) {
+        let mut command = command(args);
+        command.args(["--base-url", &self.sandbox.url, "--api-key", key]);
+        command.stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    }
+
+    fn export(&self, more: &[&str]) -> (i32, String) {
+        let dir = self.dir();
+        let args = [
+            &["export", dir.to_str().unwrap(), "--format", "terraform"],
+            more,
+        ]
+        .concat();
+        self.run("any", &args)
+    }
+
+    fn files(&self) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(self.dir()).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|end| end == "tf"));
+        files
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, fs::read_to_string(path).unwrap())
+            })
+            .collect()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let request = http_client().request(Method::GET, format!("{}{path}", self.sandbox.url));
+        let response = request
+            .header("x-portkey-api-key", "any")
+            .send()
+            .await
+            .unwrap();
+        serde_json::from_str(&response.text().await.unwrap()).unwrap()
+    }
+
+    /// Returns the rows of a list in each workspace, with the id of the workspace.
+    async fn rows_of_workspaces(&self, path: &str) -> Vec<(String, Value)> {
+        let workspaces = self.get("/admin/workspaces").await;
+        let mut rows = Vec::new();
+        for workspace in workspaces["data"].as_array().unwrap() {
+            let id = workspace["id"].as_str().unwrap();
+            let list = self.get(&format!("{path}?workspace_id={id}")).await;
+            let list = list["data"].as_array().unwrap().clone();
+            rows.extend(list.into_iter().map(|row| (id.to_owned(), row)));
+        }
+        rows
+    }
+}
+
+/// The blocks of an export.
+struct Blocks(Vec<Block>);
+
+impl Blocks {
+    fn parse(files: &BTreeMap<String, String>) -> Self {
+        let parse = |(name, text): (&String, &String)| -> Vec<Block> {
+            let body: Body =
+                hcl::parse(text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+            body.into_blocks().collect()
+        };
+        Self(files.iter().flat_map(parse).collect())
+    }
+
+    fn of(&self, kind: &str) -> impl Iterator<Item = &Block> {
+        self.0
+            .iter()
+            .filter(move |block| block.identifier() == kind)
+    }
+
+    /// Returns the addresses of all resources.
+    fn resources(&self) -> Vec<String> {
+        let address = |block: &Block| {
+            let labels = block.labels().iter().map(|label| label.as_str());
+            labels.collect::<Vec<_>>().join(".")
+        };
+        self.of("resource").map(address).collect()
+    }
+
+    /// Returns the address and the id of each import.
+    fn imports(&self) -> Vec<(String, String)> {
+        let import = |block: &Block| {
+            let to = attribute(block, "to").unwrap();
+            let id = attribute(block, "id").unwrap();
+            (
+                hcl::format::to_string(to).unwrap().trim().to_owned(),
+                text(id),
+            )
+        };
+        self.of("import").map(import).collect()
+    }
+
+    /// Returns the ids with which resources of a type are imported.
+    fn imported(&self, kind: &str) -> BTreeSet<String> {
+        let prefix = format!("{kind}.");
+        let imports = self.imports().into_iter();
+        imports
+            .filter(|(address, _)| address.starts_with(&prefix))
+            .map(|(_, id)| id)
+            .collect()
+    }
+
+    fn resource(&self, address: &str) -> &Block {
+        let (kind, name) = address.split_once('.').unwrap();
+        let mut blocks = self.of("resource");
+        let is_it = |block: &&Block| {
+            block.labels()[0].as_str() == kind && block.labels()[1].as_str() == name
+        };
+        blocks.find(is_it).unwrap_or_else(|| panic!("{address}"))
+    }
+}
+
+fn attribute<'a>(block: &'a Block, name: &str) -> Option<&'a Expression> {
+    let mut attributes = block.body().attributes();
+    attributes
+        .find(|attribute| attribute.key() == name)
+        .map(hcl::Attribute::expr)
+}
+
+fn text(expression: &Expression) -> String {
+    match expression {
+        Expression::String(text) => text.clone(),
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+/// Returns the document of a call of `jsonencode`.
+fn encoded(expression: &Expression) -> Value {
+    match expression {
+        Expression::FuncCall(call) if call.name.name.as_str() == "jsonencode" => {
+            serde_json::to_value(hcl::Value::from(call.args[0].clone())).unwrap()
+        }
+        other => panic!("not encoded: {other:?}"),
+    }
+}
+
+fn ids(rows: &[(String, Value)], id: impl Fn(&str, &Value) -> String) -> BTreeSet<String> {
+    rows.iter()
+        .map(|(workspace, row)| id(workspace, row))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_resource_is_imported_by_the_id_that_portkey_has() {
+    let exported = Exported::start();
+    let (code, output) = exported.export(&[]);
+    assert_eq!(code, 0, "{output}");
+    let files = exported.files();
+    let blocks = Blocks::parse(&files);
+    let resources = blocks.resources();
+    let imports = blocks.imports();
+    assert!(resources.len() > 40, "{resources:?}");
+    let imported: Vec<_> = imports.iter().map(|(address, _)| address.clone()).collect();
+    assert_eq!(imported, resources);
+    let distinct: BTreeSet<_> = resources.iter().collect();
+    assert_eq!(distinct.len(), resources.len(), "{resources:?}");
+
+    let field =
+        |name: &'static str| move |_: &str, row: &Value| row[name].as_str().unwrap().to_owned();
+    let in_workspace =
+        |workspace: &str, row: &Value| format!("{workspace}:{}", row["id"].as_str().unwrap());
+    let workspaces = exported.get("/admin/workspaces").await;
+    let workspaces: BTreeSet<_> = workspaces["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(blocks.imported("portkey_workspace"), workspaces);
+    let integrations = exported.get("/integrations").await;
+    let integrations: BTreeSet<_> = integrations["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["slug"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(blocks.imported("portkey_integration"), integrations);
+    let configs = exported.rows_of_workspaces("/configs").await;
+    assert_eq!(
+        blocks.imported("portkey_config"),
+        ids(&configs, field("slug"))
+    );
+    let providers = exported.rows_of_workspaces("/providers").await;
+    assert_eq!(
+        blocks.imported("portkey_provider"),
+        ids(&providers, in_workspace)
+    );
+    let policies = exported.rows_of_workspaces("/policies/usage-limits").await;
+    assert_eq!(
+        blocks.imported("portkey_usage_limits_policy"),
+        ids(&policies, field("id"))
+    );
+    let access = blocks.imported("portkey_integration_workspace_access");
+    assert!(access.contains("anthropic/ws-support-bot"), "{access:?}");
+
+    // The configuration itself comes back.
+    for (_, row) in &configs {
+        let slug = row["slug"].as_str().unwrap();
+        let config = exported.get(&format!("/configs/{slug}")).await;
+        let config = &config["config"];
+        let expected: Value = match config.as_str() {
+            Some(text) => serde_json::from_str(text).unwrap(),
+            None => config.clone(),
+        };
+        let (address, _) = imports
+            .iter()
+            .find(|(address, id)| address.starts_with("portkey_config.") && id == slug)
+            .unwrap();
+        let block = blocks.resource(address);
+        assert_eq!(
+            encoded(attribute(block, "config").unwrap()),
+            expected,
+            "{slug}"
+        );
+    }
+    let workspace = blocks.resource("portkey_workspace.ws_research");
+    assert_eq!(text(attribute(workspace, "name").unwrap()), "Research");
+
+    // What Terraform does not know is said.
+    for left in [
+        "labels",
+        "deployments",
+        "virtual-keys",
+        "guard_plain-language",
+        "security_settings",
+    ] {
+        assert!(output.contains(left), "{left}: {output}");
+    }
+    let (code, output) = exported.export(&[]);
+    assert!(
+        code == 0 && output.contains(" 0 removed") && output.contains("0 written"),
+        "{output}"
+    );
+}
+
+#[test]
+fn secrets_are_sensitive_variables() {
+    let exported = Exported::start();
+    exported.export(&[]);
+    let files = exported.files();
+    let all: String = files.values().cloned().collect();
+    for secret in SECRETS.iter().chain(&["\"***\"", "masked_"]) {
+        assert!(!all.contains(secret), "{secret}");
+    }
+    let blocks = Blocks::parse(&files);
+    let declared: BTreeSet<_> = blocks
+        .of("variable")
+        .map(|block| {
+            assert_eq!(attribute(block, "sensitive"), Some(&Expression::Bool(true)));
+            block.labels()[0].as_str().to_owned()
+        })
+        .collect();
+    let used: BTreeSet<_> = all
+        .match_indices("var.")
+        .map(|(at, _)| {
+            let name = all[at + 4..].chars();
+            let name = name.take_while(|c| c.is_ascii_alphanumeric() || *c == '_');
+            name.collect::<String>()
+        })
+        .collect();
+    assert!(declared.len() > 5, "{declared:?}");
+    assert_eq!(declared, used);
+    assert!(
+        declared.contains("integration_openai_production_key"),
+        "{declared:?}"
+    );
+    assert!(
+        declared.contains("secret_reference_research_providers_vault_token"),
+        "{declared:?}"
+    );
+}
+
+#[test]
+fn part_that_is_not_seen_leaves_its_file() {
+    let exported = Exported::start();
+    let dir = exported.dir();
+    let args = ["export", dir.to_str().unwrap(), "--format", "terraform"];
+    assert_eq!(exported.run("any", &args).0, 0);
+    let before = exported.files();
+    // This key reads one workspace only.
+    let (code, output) = exported.run("sandbox-workspace-ws-research", &args);
+    assert_eq!(code, 3, "{output}");
+    let after = exported.files();
+    assert_eq!(
+        before["secret-references.tf"], after["secret-references.tf"],
+        "{output}"
+    );
+    assert!(output.contains("secret-references.tf"), "{output}");
+}
+
+#[test]
+fn folder_keeps_its_format() {
+    let exported = Exported::start();
+    let dir = exported.dir();
+    exported.export(&["--kinds", "configs"]);
+    for (args, word) in [
+        (
+            ["export", dir.to_str().unwrap(), "--format", "yaml"].as_slice(),
+            "another format",
+        ),
+        (
+            ["drift", dir.to_str().unwrap()].as_slice(),
+            "terraform plan",
+        ),
+    ] {
+        let (code, output) = exported.run("any", args);
+        assert!(code == 1 && output.contains(word), "{output}");
+    }
+    let (code, output) = exported.run("any", &["export", dir.to_str().unwrap()]);
+    assert!(code == 0 && output.contains("0 written"), "{output}");
+}
