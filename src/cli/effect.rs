@@ -139,6 +139,7 @@ struct Condition {
 const CONDITIONS: &[Condition] = &[
     Condition {
         options: &[
+            "admin_auth",
             "admin_file",
             "admin_url",
             "admin_name_header",

@@ -8,6 +8,7 @@ use crate::support::process::{command, run_cli};
 
 /// Options that are rejected if they are given alone, to a server in the sandbox.
 const NEED_ANOTHER: &[&str] = &[
+    "admin-auth",
     "admin-file",
     "admin-name-header",
     "admin-trusted-proxies",
@@ -82,6 +83,7 @@ const WORK_ALONE: &[&str] = &[
     "metrics-listen",
     "no-delete",
     "no-journal",
+    "no-login",
     "path-prefix",
     "policy",
     "preview",

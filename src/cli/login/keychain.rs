@@ -79,11 +79,12 @@ fn ask<T: Send + 'static>(
 ) -> Result<T, KeychainError> {
     let account = account.to_owned();
     let (sender, receiver) = mpsc::sync_channel(1);
-    thread::spawn(move || {
+    let thread = thread::Builder::new().spawn(move || {
         let answer = Entry::new(SERVICE, &account).and_then(|entry| question(&entry));
         // Nobody waits for it any more if it comes too late.
         _ = sender.send(answer);
     });
+    thread.map_err(|error| KeychainError::Rejected(error.to_string()))?;
     let answer = receiver
         .recv_timeout(TIMEOUT)
         .map_err(|_| KeychainError::Timeout)?;

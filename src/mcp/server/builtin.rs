@@ -386,13 +386,15 @@ impl Server {
 
     /// Summarizes a tool for a list of search hits, with the tool that calls it where it is not listed.
     fn summarize_tool(&self, tool: &BuiltinTool) -> Value {
-        let mut summary = json!({ "tool": tool.operation.name(), "title": tool.published.title() });
+        let mut summary = JsonMap::new();
+        summary.insert("tool".to_owned(), tool.operation.name().into());
+        summary.insert("title".to_owned(), tool.published.title().into());
         if let BuiltinAction::Workflow(workflow) = tool.action
             && !self.surface.lists(workflow.listing)
         {
-            summary["call_by"] = executor_tool(tool.operation).into();
+            summary.insert("call_by".to_owned(), executor_tool(tool.operation).into());
         }
-        summary
+        summary.into()
     }
 
     /// Searches the operations and tools that the caller may see, the best first.

@@ -157,7 +157,8 @@ impl AccessGoal {
         let is_denied = access
             .get("default_user_access")
             .is_some_and(|default| default == "deny");
-        if !is_denied && !(self.is_open && self.is_settled(id, steps).await?) {
+        let stays_open = !is_denied && self.is_open && self.is_settled(id, steps).await?;
+        if !is_denied && !stays_open {
             writer.write(ACCESS_OPERATION, deny).await?;
         }
         Ok(())

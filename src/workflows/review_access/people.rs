@@ -85,7 +85,7 @@ impl Review<'_> {
         let mut admins: BTreeMap<String, (Value, Vec<String>)> = BTreeMap::new();
         // One call is left for the invites.
         let count = slugs.len().min(self.reads.left().saturating_sub(1));
-        for slug in &slugs[..count] {
+        for slug in slugs.iter().take(count) {
             let args = arguments([("workspace_id", slug.as_str().into())]);
             let part = format!("members of `{slug}`");
             let list = self.reads.list(&part, "list-workspace-members", args).await;
@@ -131,7 +131,11 @@ impl Review<'_> {
             let status = invite.get("status").and_then(Value::as_str);
             let finding = match (status, is_over) {
                 (Some("expired"), _) | (Some("pending"), true) => EXPIRED_INVITE,
-                (Some("pending"), false) if invite["role"] == "admin" => ADMIN_INVITE,
+                (Some("pending"), false)
+                    if invite.get("role").is_some_and(|role| role == "admin") =>
+                {
+                    ADMIN_INVITE
+                }
                 (Some("pending"), false) => PENDING_INVITE,
                 _ => continue,
             };

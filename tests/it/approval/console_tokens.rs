@@ -98,7 +98,7 @@ impl Fixture {
     async fn wait_for_deletion(&self) -> String {
         let claims = claims_with(
             &self.issuer,
-            json!({ "scope": "portkey:read portkey:write portkey:admin" }),
+            json!({ "scope": "portkey:read portkey:write portkey:delete" }),
         );
         let request = call_request(&self.server, TOOL, json!({ "slug": SLUG }));
         let request = request.bearer_auth(self.signer.token(&claims));
@@ -270,7 +270,6 @@ fn start_fails_without_what_the_console_needs() {
     )
     .unwrap();
     let (file, broken) = (file.to_str().unwrap(), broken.to_str().unwrap());
-    let url = ["--admin-url", "https://approvals.example.com"];
     let cases = [
         Case {
             options: &["--admin-listen", "0.0.0.0:0"],
@@ -309,7 +308,7 @@ fn start_fails_without_what_the_console_needs() {
         "--auth-file",
         broken,
     ];
-    let (ok, _, log) = run_cli(&[&auth[..], &url].concat());
+    let (ok, _, log) = run_cli(&auth);
     assert!(!ok && log.contains("line 4: role and audience"), "{log}");
     // The one process of a client has no issuer.
     let stdio = [
