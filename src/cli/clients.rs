@@ -105,7 +105,7 @@ pub(super) enum Syntax {
     Toml,
 }
 
-/// How an entry names a variable that the client replaces by its value.
+/// The form in which an entry names a variable that the client replaces by its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum References {
     /// The client replaces nothing.

@@ -1,4 +1,4 @@
-//! Who may decide about calls in the console: the `[console]` table of the OAuth file.
+//! The `[console]` table of the OAuth file: people who may decide about calls in the console.
 
 use serde::Deserialize;
 use toml::Spanned;

@@ -40,7 +40,7 @@ pub struct OAuthConfig {
     pub(super) leeway_seconds: u64,
     pub(super) scopes_supported: Vec<String>,
     pub(super) tenants: Vec<Tenant>,
-    /// Who may decide about calls in the console.
+    /// People who may decide about calls in the console.
     pub(super) approvers: Option<ApproverRule>,
     files: Vec<PathBuf>,
 }

@@ -130,7 +130,7 @@ pub struct OAuth {
     metadata: ResourceMetadata,
     /// Audiences that are accepted besides the resource.
     audiences: Vec<String>,
-    /// Who may decide about calls in the console, if the file says it.
+    /// People who may decide about calls in the console, if the file names them.
     approvers: Option<ApproverRule>,
     /// Maximum clock difference.
     leeway: Duration,

@@ -19,7 +19,7 @@ pub enum KeySource {
     File(PathBuf),
     /// A command-line option.
     Option,
-    /// What the command `login` stored.
+    /// The key that the command `login` stored.
     Login,
     /// The request itself.
     Request,

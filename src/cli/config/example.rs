@@ -92,13 +92,13 @@ fn example_value(option: &Arg) -> String {
     };
     let is_number = value.parse::<f64>().is_ok();
     match (is_list(option), is_number) {
-        (true, _) => format!("[{}]", quoted(&value)),
+        (true, _) => format!("[{}]", quote(&value)),
         (false, true) => value,
-        (false, false) => quoted(&value),
+        (false, false) => quote(&value),
     }
 }
 
-fn quoted(value: &str) -> String {
+fn quote(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 

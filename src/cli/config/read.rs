@@ -124,7 +124,8 @@ impl<'a> SettingReader<'a> {
         if let Some(option) = known().find(|option| option.get_long() == Some(name)) {
             return Ok(option);
         }
-        let (place, key) = (place.clone(), name.to_owned());
+        let place = place.clone();
+        let key = name.to_owned();
         if has_option(self.definition, name) {
             return Err(ConfigError::NotInFile { place, key });
         }
@@ -228,7 +229,8 @@ fn decimal(number: &toml::de::DeInteger<'_>) -> Option<String> {
 }
 
 fn check_text(option: &Arg, key: &str, text: &str, place: &Place) -> Result<(), ConfigError> {
-    let (place, key) = (place.clone(), key.to_owned());
+    let place = place.clone();
+    let key = key.to_owned();
     let may_be_empty = option
         .get_default_values()
         .iter()

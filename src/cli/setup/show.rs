@@ -58,7 +58,8 @@ pub(super) fn show(
 ) -> anyhow::Result<()> {
     // A terminal shows the other line breaks as escapes.
     let shown = |text| Ok::<_, anyhow::Error>(change.hide_values(text)?.replace("\r\n", "\n"));
-    let (old, new) = (shown(old)?, shown(new)?);
+    let old = shown(old)?;
+    let new = shown(new)?;
     let name = display_path(file).to_string();
     if old == new {
         writeln!(out, "{name}: a value that is not shown changes")?;

@@ -31,7 +31,8 @@ impl ListedWorkspace {
         let (_, _, items) = split_envelope(answer);
         let workspace = |item: &Value| {
             let field = |name: &str| item.get(name)?.as_str().map(str::to_owned);
-            let (id, slug) = (field("id"), field("slug"));
+            let id = field("id");
+            let slug = field("slug");
             Some(Self {
                 id: id.clone().or_else(|| slug.clone())?,
                 slug: slug.or(id)?,
