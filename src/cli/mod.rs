@@ -394,7 +394,9 @@ async fn run_command(options: Options, command: Option<Command>) -> anyhow::Resu
             let out = &mut terminal::stdout();
             return match command {
                 Command::Plan(plan) => plan.run(&server, &local, out).await,
-                Command::Apply(apply) => apply.run(&server, &local, out).await,
+                Command::Apply(apply) => {
+                    apply.run(&server, &local, options.is_dry_run(), out).await
+                }
                 Command::Call(call) => call.run(&server, &local, out).await,
                 Command::Export(export) => export.run(&server, &local, out).await,
                 Command::Drift(drift) => drift.run(&server, &local, out).await,

@@ -17,7 +17,7 @@ use crate::{
     auth::principal::Principal,
     changes::plan::{
         AppliedPlan, ChangePlan, DONE_ALREADY, FileProgress, MAX_PLAN_BYTES, PlannedChanges,
-        StopReason, parse_document, write_private,
+        StepInput, StopReason, parse_document, write_private,
     },
     mcp::{reply, server::Server},
     pipeline::approval::ApprovalRequest,
@@ -40,6 +40,7 @@ pub(super) const APPLY_EXAMPLES: &str = "\
 Examples:
   portkey-mcp apply changes.plan               a plan that was shown before; stops if anything has changed
   portkey-mcp apply changes.yaml               plans, shows and applies; an interrupted run leaves changes.yaml.plan
+  portkey-mcp apply changes.yaml --dry-run     shows the plan and sends nothing
 
 Exits with 1 if the plan stopped. Applied again it goes on, and makes no write twice.";
 
@@ -79,7 +80,8 @@ impl PlanCommand {
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
         let planned = plan_file(server, local, &self.file).await?;
-        print_plan(&planned, out)?;
+        print_steps(&planned, out)?;
+        writeln!(out, "\n{}; nothing was sent.", count_steps(&planned))?;
         if let Some(output) = &self.output {
             write_plan(output, &planned.plan)?;
             let path = escape_to_one_line(&output.to_string_lossy()).into_owned();
@@ -93,13 +95,24 @@ impl PlanCommand {
 }
 
 impl ApplyCommand {
+    /// Applies the plan. A dry run shows it instead, as it would be now.
     pub(super) async fn run(
         &self,
         server: &Server,
         local: &Principal,
+        is_dry_run: bool,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
         let (plan, plan_path) = match read_plan(&self.file)? {
+            Some(plan) if is_dry_run => {
+                if !plan.is_known_form() || plan.is_expired() {
+                    bail!(
+                        "the plan is of another version, or its time is over; make it again with `portkey-mcp plan`"
+                    );
+                }
+                print_dry_run(&compute_plan(server, local, to_inputs(plan)).await?, out)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Some(plan) => (plan, self.file.clone()),
             None => {
                 let plan_path = with_suffix(&self.file, ".plan");
@@ -111,8 +124,12 @@ impl ApplyCommand {
                     );
                 }
                 let planned = plan_file(server, local, &self.file).await?;
-                print_plan(&planned, out)?;
-                writeln!(out)?;
+                if is_dry_run {
+                    print_dry_run(&planned, out)?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                print_steps(&planned, out)?;
+                writeln!(out, "\n{}\n", count_steps(&planned))?;
                 write_plan(&plan_path, &planned.plan)?;
                 (planned.plan, plan_path)
             }
@@ -157,10 +174,30 @@ async fn plan_file(
             None => anyhow!("{file}: {error}"),
         }
     })?;
+    compute_plan(server, local, steps).await
+}
+
+async fn compute_plan(
+    server: &Server,
+    local: &Principal,
+    steps: Vec<StepInput>,
+) -> anyhow::Result<PlannedChanges> {
     match server.plan_from_shell(local, steps).await {
         Ok(planned) => Ok(planned),
         Err(error) => bail!(reply::error_message(&error)),
     }
+}
+
+/// Returns the steps of a computed plan as they were written.
+fn to_inputs(plan: ChangePlan) -> Vec<StepInput> {
+    let steps = plan.steps.into_iter();
+    steps
+        .map(|step| StepInput {
+            id: Some(step.id),
+            tool: step.tool,
+            arguments: step.args,
+        })
+        .collect()
 }
 
 /// Reads a computed plan. Returns `None` for another file.
@@ -195,15 +232,27 @@ fn write_plan(path: &Path, plan: &ChangePlan) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.to_string_lossy()))
 }
 
-fn print_plan(planned: &PlannedChanges, out: &mut impl Write) -> io::Result<()> {
+fn print_steps(planned: &PlannedChanges, out: &mut impl Write) -> io::Result<()> {
     for step in &planned.steps {
         for line in step.to_lines() {
             writeln!(out, "{}", escape_to_one_line(&line))?;
         }
     }
-    let count = planned.steps.len();
-    let noun = if count == 1 { "step" } else { "steps" };
-    writeln!(out, "\n{count} {noun}; nothing was sent.")
+    Ok(())
+}
+
+fn print_dry_run(planned: &PlannedChanges, out: &mut impl Write) -> io::Result<()> {
+    print_steps(planned, out)?;
+    let steps = count_steps(planned);
+    writeln!(out, "\n{steps}; this is a dry run, and nothing was sent.")
+}
+
+/// Writes the number of steps, such as `2 steps`.
+fn count_steps(planned: &PlannedChanges) -> String {
+    match planned.steps.len() {
+        1 => "1 step".to_owned(),
+        count => format!("{count} steps"),
+    }
 }
 
 fn print_end(applied: &AppliedPlan, out: &mut impl Write) -> io::Result<()> {

@@ -693,6 +693,10 @@ fn shell_shows_plans_and_applies_files() {
         applied_text.contains("done      rename: update-config"),
         "{applied_text}"
     );
+    assert!(
+        applied_text.contains("\n1 step\n") && !applied_text.contains("nothing was sent"),
+        "{applied_text}"
+    );
     assert!(!Path::new(&format!("{spec}.plan")).exists());
 
     fs::write(
@@ -803,9 +807,8 @@ fn progress_of_another_plan_is_refused() {
     assert!(fs::read_to_string(&spec).unwrap().contains("update-config"));
 }
 
-/// A file that was applied without sending anything can be applied again.
 #[test]
-fn apply_of_a_file_that_sent_nothing_leaves_no_plan() {
+fn dry_run_of_apply_shows_the_plan_and_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let spec = folder.path().join("changes.yaml");
     fs::write(
@@ -818,7 +821,13 @@ fn apply_of_a_file_that_sent_nothing_leaves_no_plan() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(!applied.status.success(), "{}", text(&applied));
+    let shown = text(&applied);
+    assert!(applied.status.success(), "{shown}");
+    assert!(
+        shown.contains("update-config (update) `Trial Split`")
+            && shown.contains("1 step; this is a dry run, and nothing was sent."),
+        "{shown}"
+    );
     for suffix in ["plan", "plan.progress", "plan.progress.lock"] {
         assert!(!Path::new(&format!("{spec}.{suffix}")).exists(), "{suffix}");
     }

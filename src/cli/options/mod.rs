@@ -321,6 +321,11 @@ impl Options {
         &self.base_url
     }
 
+    /// Returns true if writes are previewed instead of sent.
+    pub(crate) const fn is_dry_run(&self) -> bool {
+        self.guard.dry_run()
+    }
+
     /// Returns the setting that gives the Portkey key, if one does.
     pub(crate) fn key_setting(&self) -> Option<&'static str> {
         match (&self.api_key, &self.api_key_file) {
