@@ -135,6 +135,9 @@ async fn doctor_names_the_cause_of_a_failed_connection() {
     assert!(!found.is_success);
     found.assert_found("connection", "failure", "nothing listens there");
     found.assert_found("key", "skipped", "connection");
+    // What is missing is told without asking.
+    let found = diagnose(&["--base-url", "http://127.0.0.1:1/v1"], None).await;
+    found.assert_found("key", "failure", "portkey-mcp login");
 }
 
 #[tokio::test]
@@ -152,6 +155,11 @@ async fn doctor_names_options_that_contradict_each_other() {
     assert!(!found.is_success);
     found.assert_found("settings", "failure", "--no-journal");
     found.assert_found("key", "skipped", "settings");
+    // The first finding of the check stands alone.
+    let found = diagnose(&["--sandbox", "--admin-file", "a"], None).await;
+    found.assert_found("settings", "failure", "--admin-file");
+    let text = "the options can be used together";
+    assert!(!found.output.contains(text), "{}", found.output);
 }
 
 #[tokio::test]
@@ -190,6 +198,17 @@ async fn doctor_lists_the_clients_that_use_the_server() {
     let found = diagnose(&["--sandbox"], Some(home.path())).await;
     found.assert_found("clients", "ok", "Cursor");
     assert!(!found.find("clients").1.contains("Codex"));
+}
+
+#[tokio::test]
+async fn doctor_warns_of_a_client_file_that_is_invalid() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(".claude.json"), "{\"mcpServers\": {").unwrap();
+    let found = diagnose(&["--sandbox"], Some(home.path())).await;
+    assert!(found.is_success, "{}", found.output);
+    found.assert_found("clients", "warning", ".claude.json is invalid: line 1");
+    let text = "no configuration of a known client";
+    assert!(!found.output.contains(text), "{}", found.output);
 }
 
 #[test]

@@ -37,6 +37,7 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 const SETTINGS: &str = "settings";
 const CONNECTION: &str = "connection";
+const KEY: &str = "key";
 
 /// Reports version and platform.
 pub(super) fn check_program(report: &mut Report) {
@@ -108,6 +109,7 @@ pub(super) fn check_settings(report: &mut Report, options: &Options, unused: &[S
     }
     let settings = options.app_settings();
     match settings.and_then(|_| options.mcp_settings()) {
+        Ok(_) if report.has_failed(SETTINGS) => {}
         Ok(_) => report.add(SETTINGS, Status::Ok, "the options can be used together"),
         Err(error) => report.add(SETTINGS, Status::Failure, with_causes(error.as_ref())),
     }
@@ -331,13 +333,34 @@ fn check_clock(report: &mut Report, answer: &Response) {
     }
 }
 
+/// Returns true if neither the options nor `portkey-mcp login` give a key. A list of stored keys that cannot be read
+/// may have one.
+fn is_key_missing(options: &Options) -> bool {
+    !options.uses_sandbox()
+        && options.key_setting().is_none()
+        && matches!(login::find(options), Ok(None))
+}
+
+fn report_missing_key(report: &mut Report) {
+    report.advise(
+        KEY,
+        Status::Failure,
+        "there is none",
+        "run `portkey-mcp login`, set PORTKEY_API_KEY, or name a file with --api-key-file; Portkey makes keys under \
+         Admin Settings, API Keys. --sandbox needs none",
+    );
+}
+
 /// Asks Portkey about the key. Only reads are sent.
 pub(super) async fn check_key(report: &mut Report, options: &Options) {
-    const CHECK: &str = "key";
     for failed in [SETTINGS, "proxy", CONNECTION] {
         if report.has_failed(failed) {
+            if failed != SETTINGS && is_key_missing(options) {
+                report_missing_key(report);
+                return;
+            }
             let message = format_args!("not asked, because the check `{failed}` failed");
-            report.add(CHECK, Status::Skipped, message);
+            report.add(KEY, Status::Skipped, message);
             return;
         }
     }
@@ -349,7 +372,7 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
     let answer = match answer.await {
         Ok(answer) => answer,
         Err(error) => {
-            report.add(CHECK, Status::Failure, with_causes(error.as_ref()));
+            report.add(KEY, Status::Failure, with_causes(error.as_ref()));
             return;
         }
     };
@@ -361,23 +384,17 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
             .unwrap_or("unknown")
     };
     if is_set(KEY_MISSING_FIELD) {
-        report.advise(
-            CHECK,
-            Status::Failure,
-            "there is none",
-            "run `portkey-mcp login`, set PORTKEY_API_KEY, or name a file with --api-key-file; Portkey makes keys \
-             under Admin Settings, API Keys. --sandbox needs none",
-        );
+        report_missing_key(report);
     } else if is_set(KEY_REFUSED_FIELD) {
         report.advise(
-            CHECK,
+            KEY,
             Status::Failure,
             "Portkey rejects it",
             "check that it is whole, not expired, and of the Portkey at --base-url",
         );
     } else {
         let message = format_args!("{}: {}", text("portkey_key"), text("portkey_key_note"));
-        report.add(CHECK, Status::Ok, message);
+        report.add(KEY, Status::Ok, message);
         let message = format_args!("{}: {}", text("plan"), text("plan_note"));
         report.add("plan", Status::Ok, message);
     }
@@ -385,7 +402,7 @@ pub(super) async fn check_key(report: &mut Report, options: &Options) {
         for (list, error) in errors {
             let error = error.as_str().unwrap_or("failed");
             let message = format_args!("it may not read {list} ({error})");
-            report.add(CHECK, Status::Warning, message);
+            report.add(KEY, Status::Warning, message);
         }
     }
 }

@@ -15,11 +15,11 @@ use reqwest::Url;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-pub(super) use self::options::ServerOptions;
 use self::{
     edit::Change,
     entry::{Credential, Entry, KEY_VARIABLE, Start, Transport},
 };
+pub(super) use self::{edit::describe_syntax_error, options::ServerOptions};
 use super::{
     clients::{CLIENTS, Client, ClientName, References},
     login,

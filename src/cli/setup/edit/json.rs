@@ -34,6 +34,11 @@ fn parse(text: &str) -> Result<CstRootNode, EditError> {
     })
 }
 
+/// Checks the syntax of a file.
+pub(super) fn check(text: &str) -> Result<(), EditError> {
+    parse(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)).map(|_| ())
+}
+
 /// Returns the text of the file after the change.
 pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError> {
     let (mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {

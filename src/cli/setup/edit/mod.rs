@@ -37,6 +37,15 @@ pub(super) enum EditError {
     NotAnObject(String),
 }
 
+/// Returns what is wrong with a file of this syntax, with line and column, or `None` if it is valid.
+pub(in crate::cli) fn describe_syntax_error(syntax: Syntax, text: &str) -> Option<String> {
+    let checked = match syntax {
+        Syntax::Json => json::check(text),
+        Syntax::Toml => toml::check(text),
+    };
+    checked.err().map(|error| error.to_string())
+}
+
 /// A place in the configuration of a client, and what it is to hold.
 #[derive(Debug)]
 pub(super) struct Change<'a> {

@@ -22,6 +22,11 @@ fn parse(text: &str) -> Result<DocumentMut, EditError> {
     })
 }
 
+/// Checks the syntax of a file.
+pub(super) fn check(text: &str) -> Result<(), EditError> {
+    parse(text).map(|_| ())
+}
+
 /// Returns the text of the file after the change.
 pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError> {
     let mut file = parse(text)?;
