@@ -63,7 +63,7 @@ pub(super) fn is_used(path: &[&str], option: &Arg) -> bool {
         ["audit", ..] => id == "audit_key_file",
         ["sandbox", ..] => matches!(id, "sandbox_faults" | "sandbox_now"),
         ["health", ..] => id == "ca_file",
-        ["login", ..] => matches!(group, "Portkey" | "Sandbox"),
+        ["login", ..] => group == "Portkey",
         ["logout", ..] => id == "base_url",
         [
             "token" | "state-key" | "policy" | "completions" | "man" | "help",

@@ -166,7 +166,8 @@ With the suffix -read, a key allows reads only. See docs/sandbox.md.")]
     Login(login::LoginCommand),
     /// Remove the stored key.
     Logout,
-    /// Show which key is used, where it comes from, and what it may do; exit with 1 if there is none.
+    /// Show which key is used, where it comes from, and what it may do; exit with 1 if there is none, or if Portkey
+    /// rejects it or cannot be reached.
     Whoami(login::WhoamiCommand),
     /// Check configuration, connection and key, and tell what to do; exit with 1 if a check fails.
     #[command(after_help = doctor::EXAMPLES)]

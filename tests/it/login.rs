@@ -300,6 +300,62 @@ async fn rejected_key_is_not_stored_with_verify() {
 }
 
 #[tokio::test]
+async fn login_with_the_sandbox_or_an_unreachable_portkey_stores_no_key() {
+    let user = User::new("http://127.0.0.1:1/v1");
+    let login = ["login", "--stdin", "--in-file"];
+    let run = user.run(&[&login[..], &["--sandbox"]].concat(), KEY).await;
+    assert!(
+        !run.is_success && run.text.contains("--sandbox"),
+        "{}",
+        run.text
+    );
+    let mut by_variable = user.command(&login);
+    by_variable
+        .env("PORTKEY_MCP_SANDBOX", "true")
+        .stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || by_variable.output().unwrap());
+    let run = Run::new(output.await.unwrap());
+    assert!(
+        !run.is_success && run.text.contains("the sandbox knows no keys of Portkey"),
+        "{}",
+        run.text
+    );
+    let run = user.run(&[&login[..], &["--verify"]].concat(), KEY).await;
+    assert!(
+        !run.is_success && run.text.contains("so nothing was stored"),
+        "{}",
+        run.text
+    );
+    assert!(!user.list().exists());
+}
+
+#[tokio::test]
+async fn whoami_without_an_answer_names_each_error_once_and_fails() {
+    let user = User::new("http://127.0.0.1:1/v1");
+    let run = user.run(&["whoami", "--api-key", KEY], "").await;
+    assert!(!run.is_success, "{}", run.text);
+    assert_eq!(run.out.matches("not read").count(), 1, "{}", run.text);
+    assert!(
+        run.out.contains("integrations, ") && !run.text.contains(KEY),
+        "{}",
+        run.text
+    );
+}
+
+#[tokio::test]
+async fn whoami_with_a_rejected_key_tells_nothing_about_the_plan() {
+    let upstream = MockUpstream::start(|_| http_response("401 Unauthorized", "", "{}")).await;
+    let user = User::new(&upstream.base_url);
+    let run = user.run(&["whoami", "--api-key", KEY], "").await;
+    assert!(
+        !run.is_success && run.out.contains("refused by Portkey (401)"),
+        "{}",
+        run.text
+    );
+    assert!(!run.out.contains("plan"), "{}", run.text);
+}
+
+#[tokio::test]
 async fn whoami_tells_where_the_key_comes_from() {
     let upstream = upstream().await;
     let user = User::new(&upstream.base_url);
@@ -314,6 +370,14 @@ async fn whoami_tells_where_the_key_comes_from() {
     assert!(run.is_success, "{}", run.text);
     assert!(run.out.contains("login.toml"), "{}", run.text);
     assert!(run.out.contains(&upstream.base_url) && !run.text.contains(KEY));
+    let run = user.run(&["whoami", "--sandbox"], "").await;
+    assert!(
+        run.is_success
+            && run.out.contains("the embedded sandbox")
+            && !run.out.contains(&upstream.base_url),
+        "{}",
+        run.text
+    );
     let run = user.run(&["whoami", "--json", "--sandbox"], "").await;
     let answer: Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(answer["portkey_key"], "organisation_admin");

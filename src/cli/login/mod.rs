@@ -4,6 +4,7 @@ mod keychain;
 mod store;
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal, Read, Write},
     process::ExitCode,
 };
@@ -21,7 +22,7 @@ use super::{doctor::ask_about_key, options::Options};
 use crate::{
     app::{AppSettings, Backend},
     auth::principal::{KeyDefect, KeySource, UpstreamKey},
-    mcp::server::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD},
+    mcp::server::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD, UNREACHABLE_FIELD},
     security::secrets,
 };
 
@@ -67,6 +68,12 @@ pub(super) struct WhoamiCommand {
 
 impl LoginCommand {
     pub(super) async fn run(self, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
+        // A variable or a file may set it, too.
+        if options.uses_sandbox() {
+            bail!(
+                "the sandbox knows no keys of Portkey, and needs none; leave out --sandbox (PORTKEY_MCP_SANDBOX)"
+            );
+        }
         let text = match self.stdin {
             true => read_from_stdin()?,
             false => ask_on_terminal("Portkey API key")?,
@@ -100,14 +107,19 @@ impl LoginCommand {
 /// Asks Portkey about a key that is not stored yet.
 async fn verify(options: &Options, key: UpstreamKey) -> anyhow::Result<()> {
     let mut settings = options.app_settings()?;
-    let Backend::Live { credentials, .. } = &mut settings.backend else {
-        bail!("the sandbox knows no keys of Portkey; leave --sandbox out");
-    };
-    credentials.portkey = Some(key);
-    let answer = ask_about_key(settings)
-        .await
-        .context("Portkey could not be asked about the key, so nothing was stored")?;
-    match answer.get(KEY_REFUSED_FIELD) == Some(&Value::Bool(true)) {
+    // The sandbox is ruled out before.
+    if let Backend::Live { credentials, .. } = &mut settings.backend {
+        credentials.portkey = Some(key);
+    }
+    const NOT_ASKED: &str = "Portkey could not be asked about the key, so nothing was stored";
+    let answer = ask_about_key(settings).await.context(NOT_ASKED)?;
+    let is_set = |field: &str| answer.get(field) == Some(&Value::Bool(true));
+    if is_set(UNREACHABLE_FIELD) {
+        let errors = lists_by_error(&answer);
+        let error = errors.keys().next().copied().unwrap_or("no answer");
+        bail!("{NOT_ASKED}: {error}");
+    }
+    match is_set(KEY_REFUSED_FIELD) {
         true => bail!("Portkey rejects this key, so nothing was stored"),
         false => Ok(()),
     }
@@ -146,30 +158,45 @@ impl WhoamiCommand {
             serde_json::to_writer_pretty(&mut *out, &answer)?;
             writeln!(out)?;
         } else {
-            writeln!(out, "{:<9}{}", "address", options.base_url())?;
+            match options.uses_sandbox() {
+                true => writeln!(out, "{:<9}the embedded sandbox", "address")?,
+                false => writeln!(out, "{:<9}{}", "address", options.base_url())?,
+            }
             writeln!(out, "{:<9}{source}", "key from")?;
             for (title, field, note) in [
                 ("key", "portkey_key", "portkey_key_note"),
                 ("plan", "plan", "plan_note"),
             ] {
+                // A key that is refused says nothing about the plan.
+                if title == "plan" && is_set(KEY_REFUSED_FIELD) {
+                    continue;
+                }
                 let value = text(field).unwrap_or("unknown");
                 let note = text(note).unwrap_or_default();
                 let colon = if note.is_empty() { "" } else { ": " };
                 writeln!(out, "{title:<9}{value}{colon}{note}")?;
             }
-            let errors = answer.get("read_errors").and_then(Value::as_object);
-            for (list, error) in errors.into_iter().flatten() {
-                let error = error.as_str().unwrap_or("failed");
-                writeln!(out, "{:<9}{list} ({error})", "not read")?;
+            for (error, lists) in lists_by_error(&answer) {
+                writeln!(out, "{:<9}{} ({error})", "not read", lists.join(", "))?;
             }
         }
-        Ok(
-            match is_set(KEY_MISSING_FIELD) || is_set(KEY_REFUSED_FIELD) {
-                true => ExitCode::FAILURE,
-                false => ExitCode::SUCCESS,
-            },
-        )
+        let failures = [KEY_MISSING_FIELD, KEY_REFUSED_FIELD, UNREACHABLE_FIELD];
+        Ok(match failures.into_iter().any(is_set) {
+            true => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        })
     }
+}
+
+/// Returns each error of the reads, with the lists that were not read for it.
+fn lists_by_error(answer: &Value) -> BTreeMap<&str, Vec<&str>> {
+    let errors = answer.get("read_errors").and_then(Value::as_object);
+    let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (list, error) in errors.into_iter().flatten() {
+        let error = error.as_str().unwrap_or("failed");
+        lists.entry(error).or_default().push(list);
+    }
+    lists
 }
 
 /// Adds the stored key to settings that have none. Without a stored key, this costs one look for a file.

@@ -72,7 +72,7 @@ use crate::{
 };
 
 pub use self::tool_list::{add_history, build_tool, build_tools};
-pub(crate) use self::whoami::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD};
+pub(crate) use self::whoami::{KEY_MISSING_FIELD, KEY_REFUSED_FIELD, UNREACHABLE_FIELD};
 
 /// Instructions for the client: the purpose of the server, the first step and the rules.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \

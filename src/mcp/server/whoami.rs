@@ -10,6 +10,7 @@ use crate::{
     auth::principal::Principal,
     observability::{call_record::OutcomeKind, request::RequestInfo},
     pipeline::{CallError, CallRecord, ToolCall},
+    upstream::SendError,
 };
 
 /// A read that tests a permission of the key.
@@ -173,6 +174,9 @@ pub(crate) const KEY_REFUSED_FIELD: &str = "key_refused";
 /// Field in the result of `whoami` if no key is configured.
 pub(crate) const KEY_MISSING_FIELD: &str = "key_missing";
 
+/// Field in the result of `whoami` if Portkey answered no read.
+pub(crate) const UNREACHABLE_FIELD: &str = "portkey_unreachable";
+
 impl ProbeOutcome<'_> {
     /// Returns `Some(true)` if Portkey rejects the key, and `None` if the response tells neither.
     fn is_key_rejected(&self) -> Option<bool> {
@@ -183,6 +187,18 @@ impl ProbeOutcome<'_> {
             }
             Err(_) => None,
         }
+    }
+
+    /// Returns true if no complete response came from Portkey.
+    const fn is_unanswered(&self) -> bool {
+        matches!(
+            &self.outcome,
+            Err(ProbeError::Call(CallError::Send(
+                SendError::Unreachable { .. }
+                    | SendError::Interrupted(..)
+                    | SendError::TimedOut { .. }
+            )))
+        )
     }
 
     /// Returns `yes`, `no` or `unknown`: the permission of the caller to read the data.
@@ -265,7 +281,13 @@ impl Server {
                 .filter(|entry| entry.operation.effect() == effect)
                 .count()
         };
-        let plan = self.plan_kind(&outcomes);
+        let plan = match is_refused {
+            // The key was refused, and not what needs Enterprise.
+            true => PlanKind::Unknown,
+            false => self.plan_kind(&outcomes),
+        };
+        let is_unreachable =
+            !outcomes.is_empty() && outcomes.iter().all(ProbeOutcome::is_unanswered);
         let mut answer = json!({
             "caller": &*principal.name,
             "authenticated_by": principal.method.as_str(),
@@ -292,6 +314,9 @@ impl Server {
         }
         if is_refused && let Some(answer) = answer.as_object_mut() {
             answer.insert(KEY_REFUSED_FIELD.to_owned(), true.into());
+        }
+        if is_unreachable && let Some(answer) = answer.as_object_mut() {
+            answer.insert(UNREACHABLE_FIELD.to_owned(), true.into());
         }
         answer
     }
