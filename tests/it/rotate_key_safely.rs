@@ -92,9 +92,12 @@ async fn key_in_use_ends_only_when_its_requests_have_moved() {
     let status = call(&client, "rotate-key-safely", rotate("status")).await;
     assert_eq!(status["state"], "not_moved", "{status}");
     assert!(
-        status["requests"]["old_before_start"].as_f64().unwrap() > 0.0,
+        status["requests"]["old_before_start"].as_u64().unwrap() > 0,
         "{status}"
     );
+    for count in ["old_since_start", "new_since_start"] {
+        assert!(status["requests"][count].is_u64(), "{status}");
+    }
     let error = client
         .call("rotate-key-safely", rotate("finish"))
         .await

@@ -17,10 +17,10 @@ const DEFAULT_HOURS: i64 = 24;
 pub(super) struct Traffic {
     hours: i64,
     /// Requests of the old key in the hours before the start; `None` if nobody could see them.
-    old_before: Option<f64>,
+    old_before: Option<u64>,
     /// Requests since the start, in the last hours.
-    old: Option<f64>,
-    new: Option<f64>,
+    old: Option<u64>,
+    new: Option<u64>,
 }
 
 impl Traffic {
@@ -57,7 +57,7 @@ impl Traffic {
         let (Some(before), Some(old), Some(new)) = (self.old_before, self.old, self.new) else {
             return "not_seen";
         };
-        match (before > 0.0, old > 0.0, new > 0.0) {
+        match (before > 0, old > 0, new > 0) {
             (_, true, true) => "moving",
             (_, true, false) | (true, false, false) => "not_moved",
             (_, false, true) => "moved",
@@ -92,7 +92,7 @@ impl Traffic {
     /// Says why the new key should not end.
     pub(super) fn objection_to_cancel(&self) -> Option<String> {
         let why = match self.new {
-            Some(count) if count > 0.0 => "the new key has requests, which would fail",
+            Some(count) if count > 0 => "the new key has requests, which would fail",
             Some(_) => return None,
             None => "nobody can see the requests of the new key",
         };
@@ -106,9 +106,9 @@ async fn requests(
     id: &str,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Option<f64>, CallError> {
+) -> Result<Option<u64>, CallError> {
     if from >= to {
-        return Ok(Some(0.0));
+        return Ok(Some(0));
     }
     let args = arguments([
         ("api_key_ids", id.into()),
@@ -126,5 +126,6 @@ async fn requests(
         .into_iter()
         .flatten()
         .filter_map(|point| point.get("total")?.as_f64());
-    Ok(Some(totals.sum()))
+    // Portkey may write counts as decimal numbers; conversion rounds and has no negative zero.
+    Ok(Some(totals.map(|total| total.round() as u64).sum()))
 }
