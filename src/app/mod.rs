@@ -188,8 +188,9 @@ impl AppSettings {
 fn warn_without_key(credentials: &Credentials) {
     if credentials.portkey.is_none() {
         tracing::warn!(
-            "there is no Portkey API key, so that every call of a tool of Portkey fails: set PORTKEY_API_KEY, name a \
-             file with --api-key-file, or start with --sandbox to try it out"
+            "there is no Portkey API key, so that every call of a tool of Portkey fails: run \
+             `portkey-mcp login`, set PORTKEY_API_KEY or name a file with --api-key-file, and start again, or start \
+             with --sandbox to try it out"
         );
     }
 }

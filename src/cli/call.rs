@@ -64,7 +64,10 @@ impl CallCommand {
                     bail!("Portkey rejected the key. Check PORTKEY_API_KEY and --base-url");
                 }
                 if reports(KEY_MISSING_FIELD, &self.tool, &answer) {
-                    bail!("there is no Portkey API key. Set PORTKEY_API_KEY or --api-key-file");
+                    bail!(
+                        "there is no Portkey API key. Run `portkey-mcp login`, or set PORTKEY_API_KEY or \
+                         --api-key-file"
+                    );
                 }
                 Ok(ExitCode::SUCCESS)
             }

@@ -50,6 +50,7 @@ fn client_gets_no_such_line() {
 fn start_without_a_key_is_warned_about() {
     let (_, _, log) = StdioServer::builder().start().end();
     assert!(log.contains("WARN") && log.contains(NO_KEY), "{log}");
+    assert!(log.contains("`portkey-mcp login`"), "{log}");
     let (_, _, log) = StdioServer::builder().sandbox().start().end();
     assert!(!log.contains(NO_KEY), "{log}");
     let (_, _, log) = StdioServer::builder()

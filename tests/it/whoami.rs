@@ -282,6 +282,10 @@ fn missing_key_is_reported_once_and_fails_the_command() {
     assert_eq!(answer["read_errors"], json!({}), "{answer}");
     let note = answer["portkey_key_note"].as_str().unwrap();
     assert!(note.contains("PORTKEY_API_KEY"), "{note}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    for text in [note, &log] {
+        assert!(text.contains("`portkey-mcp login`"), "{text}");
+    }
 }
 
 /// The report of a dry run is no response of Portkey.

@@ -300,9 +300,10 @@ impl fmt::Debug for UpstreamKey {
 pub enum MissingKey {
     /// The server has no key and acts for all callers with its own.
     #[error(
-        "no {0} API key is configured, so nothing was sent. Two ways out: start the server with {key} \
-         set, or with --sandbox to work on the embedded sandbox",
-        key = .0.key_settings()
+        "no {0} API key is configured, so nothing was sent. Start the server with a key from {login}{settings}, or \
+         with --sandbox to work on the embedded sandbox",
+        login = login_source(*.0),
+        settings = .0.key_settings()
     )]
     Server(Upstream),
     /// The caller has no key on this server.
@@ -314,6 +315,14 @@ pub enum MissingKey {
     /// The request has no key.
     #[error("the request has no {0} API key, so nothing was sent. Send it as `{1}`")]
     Request(Upstream, &'static str),
+}
+
+/// Returns the command that stores a key, for a list of sources. Keys of Enkrypt AI are not stored.
+const fn login_source(upstream: Upstream) -> &'static str {
+    match upstream {
+        Upstream::Portkey => "`portkey-mcp login` or ",
+        Upstream::Enkrypt => "",
+    }
 }
 
 /// The upstream keys of a caller, each optional.

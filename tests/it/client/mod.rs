@@ -350,7 +350,7 @@ async fn oversized_response_is_rejected() {
 }
 
 #[tokio::test]
-async fn missing_key_sends_nothing_and_names_both_remedies() {
+async fn missing_key_sends_nothing_and_names_the_remedies() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let mut keyless = operator();
     keyless.credentials.portkey = None;
@@ -358,7 +358,9 @@ async fn missing_key_sends_nothing_and_names_both_remedies() {
     let text = call_as(&keyless, &dispatcher, "list-all-integrations", json!({})).await;
     let text = text.unwrap_err();
     assert!(
-        text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"),
+        ["`portkey-mcp login`", "PORTKEY_API_KEY", "--sandbox"]
+            .iter()
+            .all(|remedy| text.contains(remedy)),
         "{text}"
     );
     assert_eq!(upstream.requests().len(), 0);
