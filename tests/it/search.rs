@@ -257,6 +257,18 @@ fn search_results_are_bounded_and_deterministic() {
     assert!(find_names(&index, words, 0).is_empty());
 }
 
+/// A phrase that stands for one operation is no query for all reads.
+#[test]
+fn search_leaves_out_unrelated_operations() {
+    let index = SearchIndex::from_entries(Catalog::full().iter());
+    let found = find_names(&index, "turn off a model", usize::MAX);
+    assert_eq!(found.first(), Some(&"bulk-update-integration-models"));
+    assert!(!found.contains(&"get-api-key"), "{found:?}");
+    // The score of an exact name is no measure for the others.
+    let found = find_names(&index, "list-labels", usize::MAX);
+    assert!(found.contains(&"get-label"), "{found:?}");
+}
+
 /// Unavailable operations are not in the index, and so cannot be found.
 #[test]
 fn search_finds_only_indexed_operations() {

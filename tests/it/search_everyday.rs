@@ -237,6 +237,22 @@ fn question_finds_a_read_first() {
     }
 }
 
+#[test]
+fn questions_about_logs_find_the_workflow_that_reads_an_export() {
+    let index = index_with_tools(&Catalog::full());
+    for words in [
+        "what is in logs",
+        "log export",
+        "export logs",
+        "read logs of failed requests",
+        "answer what the failed requests say",
+    ] {
+        let hits = find_all(&index, words);
+        let mut tools = hits.tools.iter().map(|hit| hit.operation.name());
+        assert!(tools.any(|name| name == "read-log-export"), "{words}");
+    }
+}
+
 /// A question about how to do something, or a polite request, is a command.
 #[test]
 fn polite_command_finds_its_operation() {

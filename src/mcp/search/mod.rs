@@ -24,6 +24,10 @@ use crate::workflows::Listing;
 /// Share of the best operation's score that a tool needs to be named beside it.
 const MIN_TOOL_SHARE: f32 = 0.5;
 
+/// Share of the best operation's score below which an operation is left out: it has hardly more in common with the
+/// query than the kind of its verb.
+const MIN_OPERATION_SHARE: f32 = 0.12;
+
 /// Maximum share of the best read's score that a write has, if a question is asked.
 const BEST_WRITE_SHARE: f32 = 0.95;
 
@@ -161,8 +165,20 @@ impl SearchIndex {
         let best = hits.operations.first().map_or(0.0, |hit| hit.score);
         hits.tools.retain(|hit| hit.score >= best * MIN_TOOL_SHARE);
         hits.tools.truncate(MAX_TOOLS);
+        drop_unrelated(&mut hits.operations);
         hits
     }
+}
+
+/// Drops the operations whose scores are far below the best one. What a query adds as an exact name does not count.
+fn drop_unrelated(hits: &mut Vec<SearchHit>) {
+    let without_name = |score: f32| match score >= EXACT_NAME_WEIGHT {
+        true => score - EXACT_NAME_WEIGHT,
+        false => score,
+    };
+    let scores = hits.iter().map(|hit| without_name(hit.score));
+    let min = scores.fold(0.0, f32::max) * MIN_OPERATION_SHARE;
+    hits.retain(|hit| hit.score >= min);
 }
 
 /// Orders the hits of a question: no write comes before all reads, unless the query is its name.

@@ -25,6 +25,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
             "what is in the export",
             "search exported logs",
             "failed requests with their prompts",
+            "what the failed requests say",
+            "answers of failed requests",
             "look into the dump",
             "JSONL without a link",
             "exportierte Logs durchsuchen",
