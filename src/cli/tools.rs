@@ -222,7 +222,13 @@ fn print_table(
         .map(|(tool, _)| tool.operation().name().len())
         .max()
         .unwrap_or(0);
-    let line = |out: &mut _, cells: [&str; 5]| print_row(out, widest, cells);
+    let domains = tools.iter().map(|(_, domain)| domain.len());
+    let widest_domain = domains.chain(["DOMAIN".len()]).max().unwrap_or(0);
+    let widths = ColumnWidths {
+        tool: widest,
+        domain: widest_domain,
+    };
+    let line = |out: &mut _, cells: [&str; 5]| print_row(out, &widths, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
     for (tool, domain) in tools {
@@ -248,11 +254,21 @@ fn print_table(
     )
 }
 
-fn print_row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> {
+/// Widths of the columns whose contents differ most, in characters.
+struct ColumnWidths {
+    tool: usize,
+    domain: usize,
+}
+
+fn print_row(out: &mut impl Write, widths: &ColumnWidths, cells: [&str; 5]) -> io::Result<()> {
     let [tool, domain, effect, hints, bytes] = cells;
+    let ColumnWidths {
+        tool: tool_width,
+        domain: domain_width,
+    } = *widths;
     writeln!(
         out,
-        "{tool:widest$}  {domain:16}  {effect:6}  {hints:36}  {bytes:>6}"
+        "{tool:tool_width$}  {domain:domain_width$}  {effect:6}  {hints:36}  {bytes:>6}"
     )
 }
 

@@ -91,6 +91,17 @@ fn tools_command_prints_a_table_and_markdown() {
 }
 
 #[test]
+fn table_of_tools_keeps_its_columns() {
+    let (ok, table, log) = run_cli(&["tools", "--sandbox", "--preview"]);
+    assert!(ok, "{log}");
+    let effect = table.lines().next().unwrap().find("EFFECT").unwrap();
+    for line in table.lines().filter(|line| !line.contains(" tools ")) {
+        assert_eq!(line.as_bytes()[effect - 1], b' ', "{line}");
+        assert_ne!(line.as_bytes()[effect], b' ', "{line}");
+    }
+}
+
+#[test]
 fn tools_command_searches_by_terms() {
     let first = |args: &[&str]| {
         let (ok, out, log) = run_cli(&[&["tools", "--search"][..], args].concat());
