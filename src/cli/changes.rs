@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-use super::call::request_approval;
+use super::{call::request_approval, terminal};
 use crate::{
     auth::principal::Principal,
     mcp::{reply, server::Server},
@@ -256,7 +256,12 @@ fn print_list(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
     }
     let next = answer.pointer("/next/before").and_then(Value::as_str);
     match next {
-        Some(next) => writeln!(out, "older ones follow: --before {next}")?,
+        // Not a change, for a program that reads the lines.
+        Some(next) => writeln!(
+            terminal::stderr(),
+            "older ones follow: --before {}",
+            escape_to_one_line(next)
+        )?,
         None if changes.is_empty() => writeln!(out, "no changes")?,
         None => {}
     }

@@ -133,7 +133,7 @@ pub(super) struct DecisionArgs {
     /// Digest that `show` printed. A ticket with another digest is not decided.
     #[arg(long)]
     digest: Option<String>,
-    /// Name of the approver, for the audit log; by default, the user of the shell.
+    /// Name of the approver, for the audit log; by default, `$USER` or `$LOGNAME`, or else `approvals`.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }

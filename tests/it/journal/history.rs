@@ -244,6 +244,9 @@ async fn shell_lists_shows_and_undoes() {
     assert!(run(&["changes", "undo", &id]).contains(&format!("\"undid\": \"{id}\"")));
     let list = run(&["changes", "list", "--all"]);
     assert!(list.contains(&format!("undoes {id}")), "{list}");
+    // The hint at older ones is on standard error.
+    let list = run(&["changes", "list", "--all", "--limit", "1"]);
+    assert_eq!(list.lines().count(), 1, "{list}");
     let read = run(&["call", "get-config", "slug=pc-support-fallback"]);
     assert!(!read.contains("\"Shell\""), "{read}");
     #[cfg(target_os = "linux")]
