@@ -23,7 +23,7 @@ KEY = Setting(
     "api_key",
     "PORTKEY_API_KEY",
     "Portkey API key",
-    "A key of the Admin API. Leave it empty to try the sandbox.",
+    "A key of the Admin API. Leave it empty and turn on Sandbox to try it without an account.",
     sensitive=True,
 )
 SETTINGS = (
