@@ -229,7 +229,16 @@ const CONDITIONS: &[Condition] = &[
     },
 ];
 
-/// Returns a message for each option that has no effect. `matches` are those of the innermost command.
+/// An option without effect.
+#[derive(Debug)]
+pub(super) struct UnusedOption {
+    /// The option, its origin, and what it needs.
+    pub(super) message: String,
+    /// True if somebody wrote it for this command, and not for several.
+    is_on_command_line: bool,
+}
+
+/// Returns each option that has no effect. `matches` are those of the innermost command.
 ///
 /// Variables and files are often meant for several commands. Beside those of servers, only the command line is
 /// judged.
@@ -238,7 +247,7 @@ pub(super) fn find_unused(
     path: &[&str],
     matches: &ArgMatches,
     sources: &FileSources,
-) -> Vec<String> {
+) -> Vec<UnusedOption> {
     let given = Given(matches);
     let is_server = matches!(path, [] | ["stdio" | "http" | "doctor"]);
     let own = path
@@ -256,7 +265,7 @@ pub(super) fn find_unused(
         let mut own = own.filter(|argument| !argument.is_global_set());
         option.is_global_set() && own.any(|argument| argument.get_id() == option.get_id())
     };
-    let mut messages = Vec::new();
+    let mut unused = Vec::new();
     for option in definition.get_arguments().chain(own) {
         let id = option.get_id().as_str();
         let Some(long) = option.get_long() else {
@@ -271,9 +280,12 @@ pub(super) fn find_unused(
         if !is_used(path, option) {
             if is_on_command_line {
                 let command = path.join(" ");
-                messages.push(format!(
-                    "`--{long}` has no effect on `portkey-mcp {command}`; leave it out"
-                ));
+                unused.push(UnusedOption {
+                    message: format!(
+                        "`--{long}` has no effect on `portkey-mcp {command}`; leave it out"
+                    ),
+                    is_on_command_line,
+                });
             }
             continue;
         }
@@ -291,10 +303,13 @@ pub(super) fn find_unused(
                 (None, false, Some(variable)) => format!(" ({})", variable.to_string_lossy()),
                 _ => String::new(),
             };
-            messages.push(format!("`--{long}`{origin} has no effect {needs}"));
+            unused.push(UnusedOption {
+                message: format!("`--{long}`{origin} has no effect {needs}"),
+                is_on_command_line,
+            });
         }
     }
-    messages
+    unused
 }
 
 /// Returns true if the command calls tools of its own.
@@ -308,14 +323,17 @@ fn is_call(path: &[&str]) -> bool {
     )
 }
 
-/// Returns an error for the options that have no effect, if there are any. `doctor` reports them itself.
+/// Returns an error for the options of the command line that have no effect, if there are any. Variables and files may
+/// be meant for other commands, too, so that servers only warn of them. `doctor` reports all itself.
 ///
 /// # Errors
 /// Returns an error with one line for each option.
-pub(super) fn reject_unused(path: &[&str], unused: &[String]) -> Result<(), clap::Error> {
-    if unused.is_empty() || matches!(path, ["doctor" | "config", ..]) {
+pub(super) fn reject_unused(path: &[&str], unused: &[UnusedOption]) -> Result<(), clap::Error> {
+    let written = unused.iter().filter(|option| option.is_on_command_line);
+    let messages: Vec<_> = written.map(|option| option.message.as_str()).collect();
+    if messages.is_empty() || matches!(path, ["doctor" | "config", ..]) {
         return Ok(());
     }
-    let message = format!("{}\n", unused.join("\n       "));
+    let message = format!("{}\n", messages.join("\n       "));
     Err(clap::Error::raw(ErrorKind::ArgumentConflict, message))
 }

@@ -237,8 +237,9 @@ pub fn main() -> ExitCode {
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let Some(Command::Doctor(doctor)) = &mut cli.command {
             doctor.configured = ConfiguredOption::all(&command(), &matches, &sources);
-            doctor.unused = unused;
+            doctor.unused.clone_from(&unused);
         }
+        cli.options.set_unused(unused);
         if let Some(Command::Config(config)) = &mut cli.command {
             let (_, matches) = parse::innermost(&matches);
             config.find_options(&command(), matches, file.as_ref())?;

@@ -77,7 +77,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<ParsedLine, clap::Error>
     Ok(ParsedLine {
         sources,
         file,
-        unused,
+        unused: unused.into_iter().map(|option| option.message).collect(),
         matches,
     })
 }

@@ -64,6 +64,9 @@ pub struct Options {
         help_heading = "Configuration"
     )]
     config: Option<PathBuf>,
+    /// What is said about variables and entries of the file that have no effect.
+    #[arg(skip)]
+    unused: Vec<String>,
     /// Portkey API key. Prefer the variable or --api-key-file: other users can read command lines.
     #[arg(
         long,
@@ -530,8 +533,16 @@ impl Options {
         Ok(roots)
     }
 
+    /// Sets the messages about options without effect, which a server logs.
+    pub(in crate::cli) fn set_unused(&mut self, unused: Vec<String>) {
+        self.unused = unused;
+    }
+
     /// Says what is worth a word before the start.
     pub fn log_warnings(&self) {
+        for message in &self.unused {
+            warn!("{message}");
+        }
         for url in self.urls() {
             if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
                 let host = url.host_str();
