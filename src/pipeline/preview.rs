@@ -36,6 +36,12 @@ impl Dispatcher {
             let warning = "nothing would change: what is there has these values already";
             audit_entry.record.warnings.push(warning.to_owned());
         }
+        if preview.is_all_hidden() {
+            audit_entry
+                .record
+                .warnings
+                .push(dry_run::HIDDEN_CHANGES.to_owned());
+        }
         let request = published.build_request(secrets::redact_arguments(published, args))?;
         let url = self.upstream.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &preview))
@@ -177,8 +183,9 @@ impl Dispatcher {
             .build_request(secrets::redact_arguments(published, args.clone()))?
             .body;
         let current = preview.current.as_ref();
-        preview.changes =
-            dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        let changes = dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        preview.has_hidden = changes.has_hidden;
+        preview.changes = changes.fields;
         if form.looks_up_impact() {
             preview.impact =
                 Box::pin(self.look_up_impact(principal, request_info, operation, args)).await;

@@ -190,6 +190,46 @@ async fn parts_that_an_update_keeps_are_not_removed() {
     assert_eq!(result["changes"], changes, "{result}");
 }
 
+/// Nobody can tell whether a new secret is the stored one, so it counts as a change.
+#[tokio::test]
+async fn masked_values_are_never_called_unchanged() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+    }
+
+    let stored = json!({ "data": {
+        "key": "sk-***9",
+        "config": json!({ "provider": "openai", "api_key": "sk***1" }).to_string(),
+        "configurations": { "custom_headers": { "authorization": "Be*****ken" } },
+    } });
+    let stored: &'static str = stored.to_string().leak();
+    let upstream = MockUpstream::start(move |_| json_response(stored)).await;
+    let cases = [
+        Case {
+            tool: "update-integration",
+            args: json!({ "slug": "s", "key": "sk-planted" }),
+        },
+        Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "config": { "provider": "openai", "api_key": "sk-planted" } }),
+        },
+        Case {
+            tool: "update-mcp-integration",
+            args: json!({ "mcp_integration_id": "m", "configurations": { "custom_headers": { "authorization": "Bearer planted" } } }),
+        },
+    ];
+    for Case { tool, args } in cases {
+        let result = dry_run_call(&upstream, tool, &args).await.to_string();
+        assert!(!result.contains("nothing would change"), "{tool}: {result}");
+        assert!(
+            result.contains("cannot be read or compared"),
+            "{tool}: {result}"
+        );
+        assert!(!result.contains("planted"), "{tool}: {result}");
+    }
+}
+
 #[tokio::test]
 async fn dry_run_result_is_bounded() {
     let long = "x".repeat(100_000);

@@ -436,6 +436,9 @@ impl<'a> ChangeContext<'a> {
                 "`{rule}` wants a dry run of it, so that it would not be sent"
             ));
         }
+        if !is_no_op && preview.is_all_hidden() {
+            notes.push(dry_run::HIDDEN_CHANGES.to_owned());
+        }
         if is_no_op {
             notes.push(NOTHING_TO_CHANGE.to_owned());
         }

@@ -58,7 +58,8 @@ impl FieldChange {
 /// - Within a field that is named, omitted subfields count as removed, because the API replaces
 ///   most such fields as a whole. A PATCH merges, and so do fields and entries that the update rules
 ///   say so of.
-/// - A masked value in the current state counts as unchanged, because it cannot be compared.
+/// - A masked value in the current state cannot be compared. It is no change, but the result says that
+///   there is one.
 /// - For a value blanked in `shown`, the path is reported without the values. All other values are
 ///   reported as in `shown`.
 pub fn compute_changes(
@@ -66,12 +67,12 @@ pub fn compute_changes(
     body: Option<&Value>,
     shown: Option<&Value>,
     current: Option<&Value>,
-) -> Vec<FieldChange> {
+) -> Changes {
     let rules = operation.update_rules();
     let mut diff = DiffBuilder {
         lists: rules.map(UpdateRules::list_rules).unwrap_or_default(),
         merges: operation.method() == http::Method::PATCH,
-        changes: Vec::new(),
+        changes: Changes::default(),
     };
     match (operation.effect(), body) {
         (Effect::Delete, None) => {
@@ -138,11 +139,20 @@ fn shorten_lines(lines: &str) -> String {
     }
 }
 
+/// The changes of a call.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Fields that would change.
+    pub fields: Vec<FieldChange>,
+    /// True if the call gives a value for one that is masked in the current state.
+    pub has_hidden: bool,
+}
+
 struct DiffBuilder {
     /// Lists whose entries are compared by their key.
     lists: ListRules,
     merges: bool,
-    changes: Vec<FieldChange>,
+    changes: Changes,
 }
 
 impl DiffBuilder {
@@ -183,7 +193,7 @@ impl DiffBuilder {
         shown: Option<&Value>,
     ) {
         // Further changes would not be reported.
-        if self.changes.len() >= MAX_CHANGES {
+        if self.changes.fields.len() >= MAX_CHANGES {
             return;
         }
         let shown = shown.filter(|shown| *shown != BLANK);
@@ -211,12 +221,12 @@ impl DiffBuilder {
                     .filter(Value::is_object)
                 {
                     Some(from) => self.compare(path, Some(&from), to, shown),
-                    None if is_masked(text) => {}
+                    None if is_masked(text) => self.changes.has_hidden = true,
                     None => self.push_value(&path.shown, from, shown),
                 }
             }
             // A masked text cannot be compared.
-            (Some(Value::String(from)), _) if is_masked(from) => {}
+            (Some(Value::String(from)), _) if is_masked(from) => self.changes.has_hidden = true,
             (Some(from), _) if Some(from) == shown => {}
             (Some(whole @ Value::Array(from)), Value::Array(to)) => {
                 match self.lists.match_entries(&path.rule, from, to) {
@@ -293,8 +303,8 @@ impl DiffBuilder {
     }
 
     fn push(&mut self, change: FieldChange) {
-        if self.changes.len() < MAX_CHANGES {
-            self.changes.push(change);
+        if self.changes.fields.len() < MAX_CHANGES {
+            self.changes.fields.push(change);
         }
     }
 }

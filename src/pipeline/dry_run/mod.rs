@@ -12,7 +12,7 @@ use super::usages::{DEFAULT_NAMED_USERS, Impact};
 
 pub use self::{
     current_state::{find_read, find_verification_read, read_arguments},
-    diff::{FieldChange, compute_changes, display_name},
+    diff::{Changes, FieldChange, compute_changes, display_name},
     truncation::truncate,
 };
 
@@ -21,6 +21,10 @@ const MAX_TEXT_CHARS: usize = 2_000;
 /// Maximum length of a list in the current state or the request, in items.
 const MAX_LIST_ITEMS: usize = 50;
 
+/// Note on a write of which nothing can be compared.
+pub const HIDDEN_CHANGES: &str =
+    "what may change is a secret, whose current value cannot be read or compared";
+
 /// The changes that a write would make.
 #[derive(Clone, Debug, Default)]
 pub struct ChangePreview {
@@ -28,6 +32,8 @@ pub struct ChangePreview {
     pub current: Option<Value>,
     /// Fields that would change.
     pub changes: Vec<FieldChange>,
+    /// True if values may change that are masked in the current state, and so cannot be compared.
+    pub has_hidden: bool,
     /// True if the current state is untrusted content.
     pub is_untrusted: bool,
     /// Reason why the current state is unknown.
@@ -39,7 +45,15 @@ pub struct ChangePreview {
 impl ChangePreview {
     /// Returns true if the operation is an update that is known to change nothing.
     pub fn is_no_op(&self, operation: &Operation) -> bool {
-        operation.effect() == Effect::Update && self.current.is_some() && self.changes.is_empty()
+        operation.effect() == Effect::Update
+            && self.current.is_some()
+            && self.changes.is_empty()
+            && !self.has_hidden
+    }
+
+    /// Returns true if all that may change is masked in the current state.
+    pub fn is_all_hidden(&self) -> bool {
+        self.changes.is_empty() && self.has_hidden
     }
 
     /// Returns a human-readable name of the resource.
