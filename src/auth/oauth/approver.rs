@@ -18,7 +18,7 @@ pub(super) struct ConsoleEntry {
     role: Spanned<String>,
     #[serde(default = "roles")]
     claim: String,
-    audience: Option<Spanned<String>>,
+    audience: Spanned<String>,
     #[serde(default = "super::config::subject")]
     name_claim: String,
 }
@@ -31,7 +31,7 @@ pub(super) struct ApproverRule {
     /// Required role.
     role: String,
     /// Value of `aud` for which the issuer makes tokens of the console.
-    audience: Option<String>,
+    audience: String,
     /// Path of the claim with the name under which decisions are recorded.
     name_claim: String,
 }
@@ -41,8 +41,10 @@ fn roles() -> String {
 }
 
 impl ConsoleEntry {
-    pub(super) fn validate(self) -> Result<ApproverRule, ConfigProblem> {
-        for text in [&self.role].into_iter().chain(&self.audience) {
+    /// `caller_audiences` are those of tokens that make calls: whoever holds one, such as the client of an
+    /// approver, must not approve with it.
+    pub(super) fn validate(self, caller_audiences: &[&str]) -> Result<ApproverRule, ConfigProblem> {
+        for text in [&self.role, &self.audience] {
             if !is_one_line(text.get_ref()) {
                 return Err(ConfigProblem::at_span(
                     text,
@@ -50,10 +52,17 @@ impl ConsoleEntry {
                 ));
             }
         }
+        if caller_audiences.contains(&self.audience.get_ref().as_str()) {
+            return Err(ConfigProblem::at_span(
+                &self.audience,
+                "audience of [console] is that of calls, so that the client of an approver could approve its own; \
+                 have the issuer make tokens of another audience for the console",
+            ));
+        }
         Ok(ApproverRule {
             claim: self.claim,
             role: self.role.into_inner(),
-            audience: self.audience.map(Spanned::into_inner),
+            audience: self.audience.into_inner(),
             name_claim: self.name_claim,
         })
     }
@@ -73,14 +82,11 @@ impl OAuth {
     pub async fn verify_approver(&self, token: &str) -> Result<String, OAuthError> {
         let rule = self.approvers.as_ref().ok_or(OAuthError::NoApprover)?;
         let claims = self.verify_claims(token).await?;
-        let has_audience = match &rule.audience {
-            Some(audience) => claims.has_audience([audience.as_str()]),
-            None => {
-                let own = self.audiences.iter().map(String::as_str);
-                claims.has_audience([self.metadata.resource()].into_iter().chain(own))
-            }
-        };
-        if !has_audience {
+        let of_calls = self.audiences.iter().map(String::as_str);
+        let of_calls = [self.metadata.resource()].into_iter().chain(of_calls);
+        // The client of an approver holds a token for calls, and must not approve with it.
+        let is_for_calls = claims.has_audience(of_calls);
+        if is_for_calls || !claims.has_audience([rule.audience.as_str()]) {
             return Err(TokenRejection::WrongAudience.into());
         }
         rule.approver_name(&claims).ok_or(OAuthError::NoApprover)

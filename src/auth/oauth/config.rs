@@ -270,11 +270,20 @@ impl OAuthFile {
                 }
             }
         };
+        let audiences = self.audiences.get_ref().iter().map(String::as_str);
+        let caller_audiences: Vec<_> = [self.resource.as_str()]
+            .into_iter()
+            .chain(audiences)
+            .collect();
+        let console = self
+            .console
+            .map(|console| console.validate(&caller_audiences));
+        let approvers = console.transpose()?;
         let tenants = self.tenant.into_iter();
         let tenants = tenants.map(|one| one.validate(folder, domains, instead, &mut files));
         Ok(OAuthConfig {
             tenants: tenants.collect::<Result<_, _>>()?,
-            approvers: self.console.map(ConsoleEntry::validate).transpose()?,
+            approvers,
             resource: self.resource,
             audiences: self.audiences.into_inner(),
             issuer: self.issuer,

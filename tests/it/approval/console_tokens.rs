@@ -161,6 +161,14 @@ async fn only_tokens_of_approvers_reach_the_console() {
             status: StatusCode::UNAUTHORIZED,
         },
         Case {
+            changes: json!({ "aud": ["console", "https://mcp.example.com/mcp"] }),
+            status: StatusCode::UNAUTHORIZED,
+        },
+        Case {
+            changes: json!({ "aud": ["console", "other"] }),
+            status: StatusCode::SEE_OTHER,
+        },
+        Case {
             changes: json!({ "exp": 1 }),
             status: StatusCode::UNAUTHORIZED,
         },
@@ -266,7 +274,10 @@ fn start_fails_without_what_the_console_needs() {
     let broken = folder.path().join("broken.toml");
     fs::write(
         &broken,
-        text.replace("[[tenant]]", "[console]\nrole = \" \"\n[[tenant]]"),
+        text.replace(
+            "[[tenant]]",
+            "[console]\nrole = \" \"\naudience = \"c\"\n[[tenant]]",
+        ),
     )
     .unwrap();
     let (file, broken) = (file.to_str().unwrap(), broken.to_str().unwrap());
@@ -310,6 +321,21 @@ fn start_fails_without_what_the_console_needs() {
     ];
     let (ok, _, log) = run_cli(&auth);
     assert!(!ok && log.contains("line 4: role and audience"), "{log}");
+    let shared = folder.path().join("shared.toml");
+    let console = "[console]\nrole = \"r\"\naudience = \"https://mcp.example.com/mcp\"\n[[tenant]]";
+    fs::write(&shared, text.replace("[[tenant]]", console)).unwrap();
+    let auth = auth.map(|arg| {
+        if arg == broken {
+            shared.to_str().unwrap()
+        } else {
+            arg
+        }
+    });
+    let (ok, _, log) = run_cli(&auth);
+    assert!(
+        !ok && log.contains("line 5: audience of [console]"),
+        "{log}"
+    );
     // The one process of a client has no issuer.
     let stdio = [
         "stdio",
