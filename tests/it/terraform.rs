@@ -355,3 +355,29 @@ fn folder_keeps_its_format() {
     let (code, output) = exported.run("any", &["export", dir.to_str().unwrap()]);
     assert!(code == 0 && output.contains("0 written"), "{output}");
 }
+
+#[test]
+fn file_of_the_user_is_not_replaced() {
+    let exported = Exported::start();
+    exported.export(&["--kinds", "configs,prompts"]);
+    let manifest = exported.dir().join("snapshot.yaml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let rest = text.lines().filter(|line| !line.contains("configs.tf"));
+    let rest = rest.collect::<Vec<_>>().join("\n");
+    assert_ne!(rest.lines().count(), text.lines().count(), "{text}");
+    fs::write(&manifest, &rest).unwrap();
+    let file = exported.dir().join("configs.tf");
+    fs::write(&file, "# mine\n").unwrap();
+
+    let (code, output) = exported.export(&[]);
+    assert!(
+        code == 1 && output.contains("configs.tf is not of this snapshot"),
+        "{output}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), "# mine\n");
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), rest);
+
+    fs::remove_file(&file).unwrap();
+    let (code, output) = exported.export(&[]);
+    assert!(code == 0 && output.contains("1 written"), "{output}");
+}

@@ -127,6 +127,27 @@ impl SnapshotFolder {
         write().with_context(|| format!("cannot write {path}"))
     }
 
+    /// Rejects a file that is not of the snapshot and would be replaced.
+    ///
+    /// # Errors
+    /// Returns an error if the place of the file has something else than this content.
+    pub(super) fn reject_foreign(&self, path: &str, content: &str) -> anyhow::Result<()> {
+        let is_foreign = || {
+            let place = self.locate(path, false)?;
+            let is_same = place.symlink_metadata()?.is_file()
+                && read_to_string(&place, MAX_FILE_BYTES).is_ok_and(|found| found == content);
+            Ok::<_, io::Error>(!is_same)
+        };
+        match is_foreign() {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                bail!("{path} is not of this snapshot; move it away, or choose another folder")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot write {path}")),
+        }
+    }
+
     /// Writes what is in the folder.
     pub(super) fn write_manifest(&self, manifest: &Manifest) -> anyhow::Result<()> {
         let text = serde_saphyr::to_string(manifest)?;
@@ -253,6 +274,19 @@ mod tests {
         assert!(!folder.write("configs/a.yaml", "a").unwrap());
         folder.remove("configs/a.yaml").unwrap();
         assert!(!root.path().join("snapshot/configs").exists());
+    }
+
+    #[test]
+    fn file_with_other_content_is_rejected() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = SnapshotFolder::open(&root.path().join("snapshot")).unwrap();
+        assert!(folder.reject_foreign("configs/a.yaml", "a").is_ok());
+        folder.write("configs/a.yaml", "a").unwrap();
+        assert!(folder.reject_foreign("configs/a.yaml", "a").is_ok());
+        assert!(folder.reject_foreign("configs/a.yaml", "b").is_err());
+        // A folder in its place.
+        assert!(folder.reject_foreign("configs", "a").is_err());
+        assert!(folder.reject_foreign("configs/b.yaml", "b").is_ok());
     }
 
     #[cfg(unix)]

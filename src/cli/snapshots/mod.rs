@@ -121,8 +121,11 @@ impl ExportCommand {
         manifest.format = format;
         manifest.files = files.iter().map(|(path, _)| (*path).to_owned()).collect();
         let old = folder.manifest.as_ref().map(|old| old.files.clone());
+        let old = old.unwrap_or_default();
+        for (path, text) in files.iter().filter(|(path, _)| !old.contains(*path)) {
+            folder.reject_foreign(path, text)?;
+        }
         let (kept, gone): (Vec<String>, Vec<String>) = old
-            .unwrap_or_default()
             .into_iter()
             .filter(|path| !manifest.files.contains(path))
             .partition(|path| unseen.iter().any(|unseen| is_within(path, unseen)));
