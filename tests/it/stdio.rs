@@ -129,6 +129,34 @@ fn client_that_reads_structured_content_gets_no_second_copy() {
     }
 }
 
+#[test]
+fn client_of_a_revision_without_structured_content_gets_the_whole_text() {
+    for (revision, is_brief) in [
+        ("2024-11-05", false),
+        ("2025-03-26", false),
+        ("2025-06-18", true),
+    ] {
+        let hello = INITIALIZE.replace("2025-11-25", revision).replace(
+            r#""test","version":"1""#,
+            r#""claude-code","version":"2.1.0""#,
+        );
+        let mut pipe = StdioServer::builder().args(&["--sandbox"]).start();
+        pipe.send(&hello);
+        assert_eq!(pipe.receive()["result"]["protocolVersion"], revision);
+        pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        pipe.send(&call_request(
+            1,
+            "get-integration",
+            &json!({ "slug": "openai-production" }),
+        ));
+        let result = pipe.receive()["result"].take();
+        let text = result["content"][0]["text"].as_str().unwrap();
+        let document = serde_json::from_str::<Value>(text);
+        let has_slug = document.is_ok_and(|document| document["slug"] == "openai-production");
+        assert_eq!(!has_slug, is_brief, "{revision}: {text}");
+    }
+}
+
 /// Tools of another product are described separately, if they are available.
 #[test]
 fn instructions_mention_only_available_upstreams() {

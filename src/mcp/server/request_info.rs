@@ -60,8 +60,15 @@ pub(super) fn request_info(context: &RequestContext<RoleServer>) -> RequestInfo 
     }
 }
 
-/// Returns true if the client is known to give structured content to the model.
+/// Returns true if the client is known to give structured content to the model, and its revision has it.
 pub(super) fn reads_structured_content(context: &RequestContext<RoleServer>) -> bool {
+    // Responses of earlier revisions have the text only.
+    let has_structured_content = context
+        .protocol_version()
+        .is_some_and(|version| version >= ProtocolVersion::V_2025_06_18);
+    if !has_structured_content {
+        return false;
+    }
     let client = context.meta.get(CLIENT_INFO_META_KEY);
     let field = |name: &str| client.and_then(|client| client.get(name)?.as_str());
     match (field("name"), field("version"), context.peer.peer_info()) {
