@@ -149,6 +149,19 @@ async fn failures_of_an_incident_are_found_by_status_and_text() {
 }
 
 #[tokio::test]
+async fn export_of_a_period_that_is_not_over_is_made_again() {
+    let client = sandbox_client(&[]).await;
+    let in_future = (day_before(0), day_before(-5));
+    for ((from, to), is_created) in [(in_future, true), (quiet_hour(), false)] {
+        let args = json!({ "workspace_id": "ws-shared", "from": from, "to": to, "limit": 1 });
+        let first = client.call(TOOL, args.clone()).await.unwrap();
+        assert_eq!(first["export"]["status"], "success", "{first}");
+        let again = client.call(TOOL, args).await.unwrap();
+        assert_eq!(again["export"]["created"], is_created, "{to}: {again}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_in_rows_are_masked_before_they_are_looked_for() {
     let client = sandbox_client(&[]).await;
     let secret = "sk-abcdefghijklmnopqrstuvwx0123456789ABCDEF";

@@ -210,8 +210,7 @@ fn is_same_job(job: &Value, selection: &Selection) -> bool {
     let Some(Value::Object(filters)) = job.get("filters") else {
         return false;
     };
-    // A file of a period without an end lacks what was logged since.
-    let is_stale = state_of(status) == JobState::Done && !filters.contains_key(PERIOD_END);
+    let is_stale = state_of(status) == JobState::Done && !is_complete(job, filters);
     let is_same = |(name, wanted): (&String, &Value)| {
         filters
             .get(name)
@@ -223,8 +222,19 @@ fn is_same_job(job: &Value, selection: &Selection) -> bool {
         && !is_stale
 }
 
+/// Returns true if the period of a job was over when the job was created. Its file otherwise lacks what
+/// was logged since.
+fn is_complete(job: &Value, filters: &JsonMap) -> bool {
+    let end = filters.get(PERIOD_END).and_then(time_of);
+    let created = job.get("created_at").and_then(time_of);
+    end.zip(created).is_some_and(|(end, created)| end < created)
+}
+
 /// Returns true for equal values, and for equal times in two forms.
 fn is_same_value(left: &Value, right: &Value) -> bool {
-    let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
-    left == right || time(left).is_some_and(|left| time(right) == Some(left))
+    left == right || time_of(left).is_some_and(|left| time_of(right) == Some(left))
+}
+
+fn time_of(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
 }
