@@ -12,7 +12,7 @@ const EXCERPT_CHARS: usize = 60;
 pub struct RowQuery {
     /// Conditions, all of which a row fulfils.
     pub conditions: Vec<RowCondition>,
-    /// Text that is somewhere in a row, in any case.
+    /// Text that is somewhere in the fields of a row, in any case. Names of the fields do not count.
     pub contains: Option<String>,
     /// Fields to return, with dots into objects. All but [`Self::omitted`] when empty.
     pub fields: Vec<String>,
@@ -131,16 +131,24 @@ pub(super) fn value_at<'v>(row: &'v Value, path: &str) -> Option<&'v Value> {
     value_at(inner, rest)
 }
 
-/// Finds a text in the names and values of a row. `wanted` is in lower case. Returns the text around the
-/// first match.
-pub(super) fn find_text(value: &Value, wanted: &str) -> Option<String> {
+/// Finds a text in the fields of a row: in their values, and in the names within them. `wanted` is in
+/// lower case. Returns the text around the first match.
+pub(super) fn find_text(row: &Value, wanted: &str) -> Option<String> {
+    match row {
+        // Every row has the same fields: their own names would match in all of them.
+        Value::Object(fields) => fields.values().find_map(|value| find_in(value, wanted)),
+        other => find_in(other, wanted),
+    }
+}
+
+fn find_in(value: &Value, wanted: &str) -> Option<String> {
     match value {
         Value::String(text) => excerpt(text, wanted),
         Value::Number(number) => excerpt(&number.to_string(), wanted),
-        Value::Array(items) => items.iter().find_map(|item| find_text(item, wanted)),
+        Value::Array(items) => items.iter().find_map(|item| find_in(item, wanted)),
         Value::Object(map) => map
             .iter()
-            .find_map(|(name, value)| excerpt(name, wanted).or_else(|| find_text(value, wanted))),
+            .find_map(|(name, value)| excerpt(name, wanted).or_else(|| find_in(value, wanted))),
         Value::Null | Value::Bool(_) => None,
     }
 }
@@ -216,6 +224,16 @@ mod tests {
                 case.text
             );
         }
+    }
+
+    #[test]
+    fn names_of_the_own_fields_of_a_row_are_no_text_of_it() {
+        let row =
+            json!({ "cost": 1.5, "created_at": "2026-12-01", "metadata": { "team": "cost" } });
+        assert_eq!(find_text(&row, "created"), None);
+        assert_eq!(find_text(&row, "team").as_deref(), Some("team"));
+        assert_eq!(find_text(&row, "cost").as_deref(), Some("cost"));
+        assert_eq!(find_text(&json!({ "cost": 1.5 }), "cost"), None);
     }
 
     #[test]
