@@ -495,6 +495,13 @@ async fn usages_of_an_integration_take_one_short_answer() {
         "{summary}"
     );
     assert!(summary.ends_with(" requests in 30 days"), "{summary}");
+    // A provider has the same slug in each workspace.
+    let groups = answer["used_by"].as_array().unwrap();
+    let providers = groups.iter().find(|group| group["kind"] == "provider");
+    let rows = providers.unwrap()["first"].as_array().unwrap();
+    let workspaces: BTreeSet<_> = rows.iter().map(|row| row["workspace"].as_str()).collect();
+    assert_eq!(workspaces.len(), 3, "{answer}");
+    assert!(!workspaces.contains(&None), "{answer}");
 }
 
 /// A case of something that the caller cannot see.

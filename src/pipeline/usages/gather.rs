@@ -1,5 +1,7 @@
 //! Gathers the references that lists and further reads show.
 
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt, stream};
 use portkey_api::references::{DetailRead, ListScope, Reference, ResourceKind, Source};
 use portkey_operation::JsonMap;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::{
-    UsageQuery, User, WORKSPACES_OPERATION,
+    MAX_NAMED_USERS, PROVIDERS_OPERATION, UsageQuery, User, WORKSPACES_OPERATION,
     extract::{Mention, extract},
     lists_users,
     reads::{BoundedReads, ReadFailure, UsageReads},
@@ -364,6 +366,29 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
             .iter()
             .find(|row| row.is_any_of(&known));
         found.map_or(handle, Row::handle).to_owned()
+    }
+
+    /// Returns the workspace of each provider in some workspaces, by its id. The list of all workspaces does not name
+    /// it. A workspace that cannot be read is left out: its providers are counted already.
+    pub(super) async fn provider_workspaces(
+        &self,
+        workspaces: &[String],
+    ) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for workspace in workspaces.iter().take(MAX_NAMED_USERS) {
+            let mut args = JsonMap::new();
+            args.insert("workspace_id".to_owned(), workspace.as_str().into());
+            let Ok(answer) = self.reads.read(PROVIDERS_OPERATION, args).await else {
+                continue;
+            };
+            let rows = answer.get("data").and_then(Value::as_array);
+            let ids = rows
+                .into_iter()
+                .flatten()
+                .filter_map(|row| Row::new(row).id);
+            found.extend(ids.map(|id| (id, workspace.clone())));
+        }
+        found
     }
 
     /// Completes workspaces of which only an id is known.

@@ -103,6 +103,11 @@ pub async fn find_usages(
     }
     impact.sort();
     impact.requests_30d = search.count_requests(&gatherer, &impact).await;
+    if impact.has_doubles(ResourceKind::Provider) {
+        let workspaces = impact.handles_of(ResourceKind::Workspace);
+        let found = gatherer.provider_workspaces(&workspaces).await;
+        impact.set_workspaces(ResourceKind::Provider, &found);
+    }
     let calls = reads.count();
     impact.notes = reads.facts();
     impact.not_seen = reads.into_unseen();

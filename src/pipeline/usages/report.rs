@@ -1,6 +1,6 @@
 //! What uses a resource: data for answers, approval requests and plans.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use portkey_api::references::ResourceKind;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,9 @@ pub struct ImpactUser {
     /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Workspace, for a provider whose slug others have, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// Place of the reference.
     pub at: String,
 }
@@ -154,6 +157,7 @@ impl Impact {
         group.first.push(ImpactUser {
             id: short(user.row.handle()),
             name: user.row.name.as_deref().map(short),
+            workspace: None,
             at: user.place,
         });
     }
@@ -171,6 +175,29 @@ impl Impact {
             .flat_map(|group| &group.first)
             .map(|user| user.id.clone())
             .collect()
+    }
+
+    /// Returns true if several users of a kind have the same handle.
+    pub(super) fn has_doubles(&self, kind: ResourceKind) -> bool {
+        let mut handles = self.handles_of(kind);
+        let count = handles.len();
+        handles.sort_unstable();
+        handles.dedup();
+        handles.len() < count
+    }
+
+    /// Adds the workspaces of the users of a kind, by the ids of the users.
+    pub(super) fn set_workspaces(
+        &mut self,
+        kind: ResourceKind,
+        workspaces: &BTreeMap<String, String>,
+    ) {
+        let mut groups = self.used_by.iter_mut();
+        if let Some(group) = groups.find(|group| group.sort_key == Some(kind)) {
+            for (user, key) in group.first.iter_mut().zip(&group.keys) {
+                user.workspace = workspaces.get(key).cloned();
+            }
+        }
     }
 
     /// Writes the summary.
@@ -237,6 +264,9 @@ impl Impact {
                 let mut line = format!("{} {}", group.kind, user.id);
                 if let Some(name) = &user.name {
                     _ = write!(line, " ({name})");
+                }
+                if let Some(workspace) = &user.workspace {
+                    _ = write!(line, " of {workspace}");
                 }
                 _ = write!(line, " at {}", user.at);
                 lines.push(line);
