@@ -283,7 +283,7 @@ fn missing_key_is_reported_once_and_fails_the_command() {
     let note = answer["portkey_key_note"].as_str().unwrap();
     assert!(note.contains("PORTKEY_API_KEY"), "{note}");
     let log = String::from_utf8(output.stderr).unwrap();
-    for text in [note, &log] {
+    for text in [note, log.as_str()] {
         assert!(text.contains("`portkey-mcp login`"), "{text}");
     }
 }

@@ -106,12 +106,12 @@ impl LoginCommand {
 
 /// Asks Portkey about a key that is not stored yet.
 async fn verify(options: &Options, key: UpstreamKey) -> anyhow::Result<()> {
+    const NOT_ASKED: &str = "Portkey could not be asked about the key, so nothing was stored";
     let mut settings = options.app_settings()?;
     // The sandbox is ruled out before.
     if let Backend::Live { credentials, .. } = &mut settings.backend {
         credentials.portkey = Some(key);
     }
-    const NOT_ASKED: &str = "Portkey could not be asked about the key, so nothing was stored";
     let answer = ask_about_key(settings).await.context(NOT_ASKED)?;
     let is_set = |field: &str| answer.get(field) == Some(&Value::Bool(true));
     if is_set(UNREACHABLE_FIELD) {
