@@ -2,6 +2,7 @@
 //!
 //! Secrets are variables. What the provider has no resource or no attribute for is named.
 
+mod names;
 mod resources;
 mod values;
 
@@ -9,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hcl::{Block, Body};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use self::{
+    names::{Names, add_digest, identifier},
     resources::{ACCESS_LIMIT, AUTH_BLOCKS, Form, ImportId, RATE, RESOURCES, TerraformResource},
     values::{Variables, plain_value, reference, text_of},
 };
@@ -25,8 +26,6 @@ const PROVIDER_SOURCE: &str = "portkey-ai/portkey";
 const TERRAFORM_VERSION: &str = ">= 1.5";
 /// Fields that nobody sets, whatever the kind.
 const COMPUTED_FIELDS: [&str; 4] = ["created_by", "owner_id", "status", "type"];
-/// Number of characters of the digest in a name that two resources would have.
-const DIGEST_CHARS: usize = 6;
 
 /// A snapshot in HCL.
 #[derive(Debug, Default)]
@@ -48,6 +47,7 @@ pub(in crate::workflows) fn to_terraform(snapshot: &Snapshot) -> TerraformExport
     let mut export = TerraformExport::default();
     let mut builder = Builder {
         snapshot,
+        names: Names::default(),
         variables: Variables::default(),
         left_out: BTreeMap::new(),
     };
@@ -63,19 +63,16 @@ pub(in crate::workflows) fn to_terraform(snapshot: &Snapshot) -> TerraformExport
             reason: reason.clone(),
         });
     }
-    let doubles = builder.double_names();
-    for resource in RESOURCES {
-        let mut text = String::new();
-        let mut count = 0;
-        for (path, document) in documents_of(snapshot, resource.kind) {
-            if let Some(block) = builder.resource(resource, path, document, &doubles) {
-                text.push_str(&block);
-                count += 1;
-            }
-        }
-        if count > 0 && !unseen_kinds.contains_key(resource.kind) {
-            export.files.insert(format!("{}.tf", resource.kind), text);
-            export.counts.insert(resource.kind, count);
+    let mut kinds = builder.resources_of_kinds();
+    if builder.names.has_doubles() || builder.variables.has_doubles() {
+        builder = builder.into_next_pass();
+        kinds = builder.resources_of_kinds();
+    }
+    for resources in kinds {
+        let kind = resources.kind;
+        if resources.count > 0 && !unseen_kinds.contains_key(kind) {
+            export.files.insert(format!("{kind}.tf"), resources.text);
+            export.counts.insert(kind, resources.count);
         }
     }
     for document in snapshot.documents.values() {
@@ -158,14 +155,54 @@ fn provider_block() -> Block {
         .build()
 }
 
+/// The resources of a kind.
+struct KindResources {
+    kind: &'static str,
+    text: String,
+    count: usize,
+}
+
 /// Builds the blocks of an export.
 struct Builder<'a> {
     snapshot: &'a Snapshot,
+    /// Names of the resources that belong to others.
+    names: Names,
     variables: Variables,
     left_out: BTreeMap<String, String>,
 }
 
 impl Builder<'_> {
+    /// Returns a builder that knows which names are doubles.
+    fn into_next_pass(self) -> Self {
+        Self {
+            snapshot: self.snapshot,
+            names: self.names.into_next_pass(),
+            variables: self.variables.into_next_pass(),
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the resources of each kind.
+    fn resources_of_kinds(&mut self) -> Vec<KindResources> {
+        let doubles = self.double_names();
+        let mut kinds = Vec::new();
+        for resource in RESOURCES {
+            let mut resources = KindResources {
+                kind: resource.kind,
+                text: String::new(),
+                count: 0,
+            };
+            for (path, document) in documents_of(self.snapshot, resource.kind) {
+                if let Some(block) = self.resource(resource, path, document, &doubles) {
+                    resources.text.push_str(&block);
+                    resources.count += 1;
+                }
+            }
+            kinds.push(resources);
+        }
+        kinds
+    }
+
     /// Returns the types and names that several resources would have.
     fn double_names(&self) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
@@ -212,8 +249,7 @@ impl Builder<'_> {
         };
         let mut name = name_of(path);
         if doubles.contains(&format!("{}.{name}", resource.resource)) {
-            let digest = hex::encode(Sha256::digest(path.as_bytes()));
-            name = format!("{name}_{}", digest.get(..DIGEST_CHARS).unwrap_or_default());
+            name = add_digest(&name, path);
         }
         let mut block = Block::builder("resource")
             .add_label(resource.resource)
@@ -223,7 +259,7 @@ impl Builder<'_> {
         for attribute in resource.attributes {
             let top = attribute.field.split('/').next().unwrap_or_default();
             used.insert(top);
-            let prefix = format!("{}_{name}_{}", short_type(resource), attribute.name);
+            let prefix = format!("{}/{name}/{}", short_type(resource), attribute.name);
             let found = value.pointer(&format!("/{}", attribute.field));
             let expression = match attribute.form {
                 Form::Workspace => workspace.as_deref().map(Into::into),
@@ -283,7 +319,7 @@ impl Builder<'_> {
             let (field, wanted) = auth.selector;
             text_of(config, field).as_deref() == Some(wanted)
         })?;
-        let prefix = format!("secret_reference_{name}");
+        let prefix = format!("secret_reference/{name}");
         let object = self.variables.known_fields(config, auth.fields, &prefix);
         Some((auth.name, object))
     }
@@ -318,11 +354,15 @@ impl Builder<'_> {
             text.push_str(&format_blocks([block, import]));
             text.push('\n');
         };
+        let mut seen = BTreeSet::new();
         for row in rows("workspaces") {
-            let Some(workspace) = text_of(row, "id") else {
+            let workspace = text_of(row, "id").filter(|id| seen.insert(id.clone()));
+            let Some(workspace) = workspace else {
                 continue;
             };
+            let id = format!("{handle}/{workspace}");
             let own = format!("{name}_{}", identifier(&workspace));
+            let own = self.names.give(access, own, &id);
             let mut block = Block::builder("resource")
                 .add_label(access)
                 .add_label(own.as_str())
@@ -348,18 +388,22 @@ impl Builder<'_> {
                     }
                 }
             }
-            let import = import_block(access, &own, &format!("{handle}/{workspace}"));
+            let import = import_block(access, &own, &id);
             add(block.build(), import);
         }
         // Models that Portkey enables by itself need no resource.
         let is_all = value.get("allow_all_models") == Some(&Value::Bool(true));
+        let mut seen = BTreeSet::new();
         for row in rows("models") {
             let is_custom = row.get("is_custom") == Some(&Value::Bool(true));
-            let Some(model) = text_of(row, "slug").filter(|_| !is_all || is_custom) else {
+            let model = text_of(row, "slug").filter(|_| !is_all || is_custom);
+            let Some(model) = model.filter(|model| seen.insert(model.clone())) else {
                 continue;
             };
             let access = "portkey_integration_model_access";
+            let id = format!("{handle}/{model}");
             let own = format!("{name}_{}", identifier(&model));
+            let own = self.names.give(access, own, &id);
             let block = Block::builder("resource")
                 .add_label(access)
                 .add_label(own.as_str())
@@ -367,7 +411,7 @@ impl Builder<'_> {
                 .add_attribute(("model_slug", model.as_str()))
                 .add_attribute(("enabled", is_on(row)))
                 .add_attribute(("is_custom", is_custom));
-            let import = import_block(access, &own, &format!("{handle}/{model}"));
+            let import = import_block(access, &own, &id);
             add(block.build(), import);
         }
         text
@@ -417,17 +461,42 @@ fn name_of(path: &str) -> String {
     })
 }
 
-/// Returns a text as a name in Terraform.
-fn identifier(text: &str) -> String {
-    let mut name: String = text
-        .chars()
-        .map(|c| match c {
-            c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
-            _ => '_',
-        })
-        .collect();
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        name.insert(0, '_');
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn grants_whose_names_are_alike_are_resources_of_their_own() {
+        let integration = json!({
+            "id": "1", "slug": "anthropic", "name": "Anthropic", "ai_provider_id": "anthropic",
+            "models": [{ "slug": "gpt-4.1" }, { "slug": "gpt-4-1" }, { "slug": "gpt-4o" }, { "slug": "gpt-4o" }],
+            "workspaces": [{ "id": "ws-a" }, { "id": "ws_a" }],
+        });
+        let mut snapshot = Snapshot::default();
+        let document = SnapshotDocument {
+            kind: find_kind("integrations").unwrap(),
+            value: integration,
+        };
+        let path = "integrations/anthropic.yaml".to_owned();
+        snapshot.documents.insert(path, document);
+        let export = to_terraform(&snapshot);
+        let text = export.files.get("integrations.tf").unwrap();
+        let body: Body = hcl::parse(text).unwrap();
+        let blocks = body.blocks();
+        let resources = blocks.filter(|block| block.identifier() == "resource");
+        let addresses: Vec<String> = resources
+            .map(|block| {
+                let labels = block.labels().iter().map(|label| label.as_str());
+                labels.collect::<Vec<_>>().join(".")
+            })
+            .collect();
+        let distinct: BTreeSet<&String> = addresses.iter().collect();
+        assert_eq!((addresses.len(), distinct.len()), (6, 6), "{addresses:?}");
+        let plain = "portkey_integration_model_access.anthropic_gpt_4o".to_owned();
+        assert!(addresses.contains(&plain), "{addresses:?}");
+        let double = "portkey_integration_model_access.anthropic_gpt_4_1".to_owned();
+        assert!(!addresses.contains(&double), "{addresses:?}");
     }
-    name
 }

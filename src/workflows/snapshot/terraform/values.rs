@@ -10,7 +10,10 @@ use portkey_operation::JsonMap;
 use portkey_policy::REDACTED;
 use serde_json::Value;
 
-use super::resources::{Attribute, Form};
+use super::{
+    names::{Names, identifier},
+    resources::{Attribute, Form},
+};
 use crate::security::secrets::{BLANK, MASK};
 
 /// Prefix of fields that the API returns masked.
@@ -21,11 +24,25 @@ const MASKED_PREFIX: &str = "masked_";
 pub(super) struct Variables {
     /// True for those that may be left out: the secret then stays as it is.
     by_name: BTreeMap<String, bool>,
+    names: Names,
 }
 
 impl Variables {
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// Returns true if several secrets would have the same variable.
+    pub(super) fn has_doubles(&self) -> bool {
+        self.names.has_doubles()
+    }
+
+    /// Returns the variables of a further pass, which knows the doubles from its beginning.
+    pub(super) fn into_next_pass(self) -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            names: self.names.into_next_pass(),
+        }
     }
 
     /// Returns the declarations, sorted by name.
@@ -43,8 +60,9 @@ impl Variables {
         self.by_name.iter().map(block).collect()
     }
 
-    fn add(&mut self, name: &str, is_optional: bool) -> Expression {
-        let name = super::identifier(name);
+    /// Adds the variable of the secret at a path, whose parts have a `/` between them.
+    fn add(&mut self, path: &str, is_optional: bool) -> Expression {
+        let name = self.names.give("var", identifier(path), path);
         let known = self.by_name.entry(name.clone()).or_insert(is_optional);
         *known &= is_optional;
         reference("var", &name)
@@ -150,7 +168,7 @@ impl Variables {
             Value::Array(items) => {
                 let items = items.iter().enumerate();
                 let items =
-                    items.map(|(index, item)| self.value(item, &format!("{prefix}_{index}")));
+                    items.map(|(index, item)| self.value(item, &format!("{prefix}/{index}")));
                 Expression::Array(items.collect())
             }
             Value::Object(fields) => {
@@ -161,7 +179,7 @@ impl Variables {
                         Some(name) if is_masked => name,
                         _ => name,
                     };
-                    let value = self.value(value, &format!("{prefix}_{name}"));
+                    let value = self.value(value, &format!("{prefix}/{name}"));
                     object.insert(ObjectKey::Expression(name.into()), value);
                 }
                 Expression::Object(object)
@@ -293,5 +311,19 @@ mod tests {
             "{written}"
         );
         assert_eq!(variables.len(), 2);
+    }
+
+    #[test]
+    fn secrets_whose_names_are_alike_have_a_variable_each() {
+        let headers = json!({ "x-api-key": BLANK, "x_api_key": BLANK, "x-other": BLANK });
+        let mut variables = Variables::default();
+        let first = hcl::format::to_string(&variables.value(&headers, "h")).unwrap();
+        assert_eq!(variables.len(), 3, "{first}");
+        assert!(variables.has_doubles());
+        let mut variables = variables.into_next_pass();
+        let written = hcl::format::to_string(&variables.value(&headers, "h")).unwrap();
+        assert_eq!(variables.len(), 3, "{written}");
+        assert_eq!(written.matches("var.h_x_api_key_").count(), 2, "{written}");
+        assert!(written.contains("\"x-other\" = var.h_x_other"), "{written}");
     }
 }
