@@ -187,6 +187,16 @@ impl Dispatcher {
                 .is_some_and(|policy| policy.can_require_approval(operation))
     }
 
+    /// Returns true if a policy can redact values of the operation's results.
+    pub fn can_redact(&self, principal: &Principal, operation: &Operation) -> bool {
+        let server = self.policy.as_ref().map(WatchedValue::get);
+        server.is_some_and(|policy| policy.can_redact(operation))
+            || principal
+                .policy
+                .as_deref()
+                .is_some_and(|policy| policy.can_redact(operation))
+    }
+
     /// Returns the revisions of all policies that apply to a caller, joined by `+`.
     pub fn policy_revisions(&self, principal: &Principal) -> String {
         let server = self.policy.as_ref().map(WatchedValue::get);

@@ -135,6 +135,7 @@ mod tests {
         let steps_of_workflow = Steps {
             requests,
             clock: Clock::system(),
+            redacted: Vec::new(),
         };
         let answer_all = async move {
             let mut count = 0;

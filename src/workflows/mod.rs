@@ -92,17 +92,24 @@ impl Workflow {
     }
 
     /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time; quiet reads
-    /// may arrive before the one before them has ended.
+    /// may arrive before the one before them has ended. `redacted` are the operations of whose results a
+    /// policy can redact values.
     pub fn start(
         &self,
         args: JsonMap,
         clock: Clock,
+        redacted: Vec<&'static str>,
     ) -> (
         BoxFuture<'static, Result<Value, CallError>>,
         mpsc::Receiver<Step>,
     ) {
         let (requests, steps) = mpsc::channel(1);
-        ((self.run)(args, Steps { requests, clock }), steps)
+        let way = Steps {
+            requests,
+            clock,
+            redacted,
+        };
+        ((self.run)(args, way), steps)
     }
 }
 
@@ -169,12 +176,19 @@ pub enum StepAnswer {
 pub struct Steps {
     requests: mpsc::Sender<Step>,
     clock: Clock,
+    /// Operations of whose results a policy can redact values.
+    redacted: Vec<&'static str>,
 }
 
 impl Steps {
     /// Returns the clock and the time zone that words such as `last month` refer to.
     const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns true if a policy can redact values of the results of an operation that the workflow needs.
+    fn can_be_redacted(&self, operation: &str) -> bool {
+        self.redacted.contains(&operation)
     }
 
     /// Calls an operation.

@@ -215,6 +215,28 @@ async fn redacted_values_are_hidden_from_filters() {
 }
 
 #[tokio::test]
+async fn portkey_does_not_filter_by_redacted_values() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - name: no-costs\n    redact: [\"rows[].cost\"]\n    match: { tools: [download-log-export] }\n",
+    );
+    let client = sandbox_client(&["--policy", policy.path()]).await;
+    let (from, to) = quiet_hour();
+    let mut args = json!({ "workspace_id": "ws-research", "from": from, "to": to, "limit": 1 });
+    let all = client.call(TOOL, args.clone()).await.unwrap();
+    assert!(all["read"].as_u64().unwrap() > 0, "{all}");
+    for probe in [json!({ "cost_max": 0 }), json!({ "model": "none" })] {
+        let probe = probe.as_object().unwrap().clone();
+        args.as_object_mut().unwrap().extend(probe);
+        let answer = client.call(TOOL, args.clone()).await.unwrap();
+        assert_eq!(
+            (&answer["read"], &answer["matched"]),
+            (&all["read"], &json!(0)),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn dry_run_says_what_would_be_done() {
     for options in [&[][..], &["--dry-run"]] {
         let client = sandbox_client(options).await;

@@ -194,6 +194,12 @@ impl Policy {
             .any(|rule| rule.action == RuleAction::Approve)
     }
 
+    /// Returns true if a rule for the operation can redact values of its result.
+    pub fn can_redact(&self, operation: &Operation) -> bool {
+        self.rules_for(operation)
+            .any(|rule| !rule.redactions.is_empty())
+    }
+
     /// Returns true if a call of the operation can count towards a limit.
     pub fn uses_counters(&self, operation: &Operation) -> bool {
         self.rules_for(operation)

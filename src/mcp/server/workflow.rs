@@ -48,7 +48,10 @@ impl ToolCallFlow<'_> {
         record: &mut CallRecord,
     ) -> Result<ToolCallResult<'n>, CallError> {
         record.warnings = args.warnings;
-        let (mut run, mut steps) = workflow.start(args.args, self.server.dispatcher().clock());
+        let needs = workflow.needs.iter().copied();
+        let redacted = needs.filter(|name| self.can_redact(name)).collect();
+        let clock = self.server.dispatcher().clock();
+        let (mut run, mut steps) = workflow.start(args.args, clock, redacted);
         let mut progress = WorkflowProgress {
             steps: 0,
             done: Vec::new(),
@@ -175,6 +178,12 @@ impl ToolCallFlow<'_> {
         });
         // The workflow waits for the answer.
         _ = reply.send(answer);
+    }
+
+    fn can_redact(&self, operation: &str) -> bool {
+        let dispatcher = self.server.dispatcher();
+        let entry = dispatcher.catalog().find(operation);
+        entry.is_ok_and(|entry| dispatcher.can_redact(self.principal, entry.operation))
     }
 
     fn writes(&self, operation: &str) -> bool {
