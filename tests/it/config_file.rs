@@ -472,3 +472,31 @@ fn every_option_with_a_variable_can_stand_in_the_file() {
         assert_eq!(is_there, name != "config", "{name}");
     }
 }
+
+#[test]
+fn empty_list_is_an_error() {
+    for name in ["tools", "toolsets"] {
+        let file = ConfigFile::new(&format!("retries = 1\n{name} = []\n"));
+        let (ok, text) = outcome(&file.run(&["tools"], &[]));
+        let expected = format!("portkey-mcp.toml:2: `{name}` is empty");
+        assert!(!ok && text.contains(&expected), "{text}");
+    }
+}
+
+#[test]
+fn option_given_with_precedence_rules_out_what_belongs_to_another_value() {
+    let file = ConfigFile::new(
+        "auth = \"token\"\nauth-file = \"tokens.toml\"\njournal = \"journal.db\"\njournal-max-age = \"5d\"\n",
+    );
+    let shown = |args: &[&str], option: &str| {
+        file.show("http", args, &[], option)["source"]["kind"].clone()
+    };
+    assert_eq!(shown(&[], "--auth-file"), "file");
+    assert_eq!(shown(&[], "--journal-max-age"), "file");
+    let variables = |auth: &'static str| [("PORTKEY_MCP_AUTH", auth)];
+    for (auth, is_kept) in [("none", false), ("oauth", false), ("token", true)] {
+        let shown = file.show("http", &[], &variables(auth), "--auth-file");
+        assert_eq!(shown != Value::Null, is_kept, "{auth}");
+    }
+    assert_eq!(shown(&["--no-journal"], "--journal-max-age"), "default");
+}

@@ -87,7 +87,7 @@ pub(in crate::cli) enum ConfigError {
         /// Type of the value.
         found: &'static str,
     },
-    /// A text is empty.
+    /// A text or a list is empty.
     #[error("{place}: `{key}` is empty; give a value, or remove the line")]
     Empty {
         /// Line of the option.

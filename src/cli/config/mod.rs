@@ -209,6 +209,7 @@ impl ConfigFile {
             if given
                 .iter()
                 .any(|other| *other == name || are_alternatives(&options, name, other))
+                || self.is_left_without_use(command, &options, matches, name)
             {
                 continue;
             }
@@ -232,6 +233,41 @@ impl ConfigFile {
         found.sources.file = Some(self.path.clone());
         found
     }
+
+    /// Returns true if an option that is given with precedence rules out one of the file: `--auth none` a file of
+    /// callers, and `--no-journal` an age of the history.
+    fn is_left_without_use(
+        &self,
+        command: Option<&str>,
+        options: &[&Arg],
+        matches: &ArgMatches,
+        name: &str,
+    ) -> bool {
+        let decisive = match name {
+            "auth-file" | "allow-unauthenticated" => "auth",
+            "journal-max-age" | "journal-max-bytes" => "no-journal",
+            _ => return false,
+        };
+        let mut options = options.iter().copied();
+        let Some(option) = options.find(|option| option.get_long() == Some(decisive)) else {
+            return false;
+        };
+        let Some(given) = given_value(option, matches) else {
+            return false;
+        };
+        let given = given.to_string_lossy().to_ascii_lowercase();
+        match name {
+            "auth-file" => {
+                // A file of tokens is no file of authorization servers.
+                let is_for_another = self.setting(command, option).is_some_and(|setting| {
+                    matches!(&setting.value, SettingValue::Values(values) if !values.contains(&given))
+                });
+                is_for_another || !matches!(given.as_str(), "token" | "oauth")
+            }
+            "allow-unauthenticated" => given != "none",
+            _ => !matches!(given.as_str(), "n" | "no" | "f" | "false" | "off" | "0"),
+        }
+    }
 }
 
 /// Returns a value as the command line takes it. A relative path begins at the folder of the file.
@@ -249,6 +285,16 @@ fn is_given(option: &Arg, matches: &ArgMatches) -> bool {
     let is_known = matches!(matches.try_contains_id(id), Ok(true));
     is_known && matches.value_source(id) == Some(ValueSource::CommandLine)
         || variable_of(option).is_some()
+}
+
+/// Returns the first value that the command line or a variable gives an option.
+fn given_value(option: &Arg, matches: &ArgMatches) -> Option<OsString> {
+    let id = option.get_id().as_str();
+    let is_known = matches!(matches.try_contains_id(id), Ok(true));
+    if is_known && matches.value_source(id) == Some(ValueSource::CommandLine) {
+        return matches.get_raw(id)?.next().map(OsStr::to_owned);
+    }
+    variable_of(option).map(|(_, value)| value)
 }
 
 /// Returns the variable that sets an option, and its value. An empty one counts as unset.

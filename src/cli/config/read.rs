@@ -201,6 +201,11 @@ fn read_value(
         Ok(text)
     };
     match value {
+        // No value would mean the default, which is often everything.
+        DeValue::Array(values) if is_list(option) && values.is_empty() => Err(ConfigError::Empty {
+            place: place.clone(),
+            key: key.to_owned(),
+        }),
         DeValue::Array(values) if is_list(option) => {
             let values = values.iter().map(|value| {
                 let text = text(value.get_ref(), "a list of texts")?;
