@@ -419,3 +419,61 @@ async fn setup_relies_on_the_stored_key() {
     let file = user.home.path().join(".cursor/mcp.json");
     assert!(!fs::read_to_string(file).unwrap().contains("env"));
 }
+
+#[tokio::test]
+async fn address_with_a_password_is_rejected_by_login() {
+    let user = User::new("https://user:planted-7f3d9a@portkey.example.com/v1");
+    let run = user.run(&["login", "--stdin", "--in-file"], KEY).await;
+    assert!(
+        !run.is_success && run.text.contains("may not hold credentials"),
+        "{}",
+        run.text
+    );
+    assert!(!run.text.contains("planted"), "{}", run.text);
+    assert!(!user.list().exists());
+}
+
+#[tokio::test]
+async fn concurrent_logins_lose_no_key() {
+    let user = User::new("http://127.0.0.1:1/v1");
+    let addresses = ["a", "b", "c", "d", "e", "f"].map(|name| format!("https://{name}.example/v1"));
+    let started = addresses.each_ref().map(|address| {
+        let mut login = user.command(&[
+            "login",
+            "--stdin",
+            "--in-file",
+            "--base-url",
+            address.as_str(),
+        ]);
+        login.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = login.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(KEY.as_bytes())
+            .unwrap();
+        child
+    });
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let list = fs::read_to_string(user.list()).unwrap();
+    for address in addresses {
+        assert!(list.contains(&address), "{address}: {list}");
+    }
+    user.assert_mode();
+}
+
+/// There is no keychain here, so this only shows that its absence is no error.
+#[tokio::test]
+async fn key_of_the_keychain_is_replaced_by_one_in_the_file() {
+    let user = User::new("https://portkey.example.com/v1");
+    user.log_in(OTHER_KEY).await;
+    let list = fs::read_to_string(user.list()).unwrap();
+    let in_keychain = list.replace(&format!("key = \"{OTHER_KEY}\"\n"), "");
+    assert_ne!(list, in_keychain);
+    fs::write(user.list(), in_keychain).unwrap();
+    user.log_in(KEY).await;
+    assert!(fs::read_to_string(user.list()).unwrap().contains(KEY));
+}

@@ -74,6 +74,7 @@ impl LoginCommand {
                 "the sandbox knows no keys of Portkey, and needs none; leave out --sandbox (PORTKEY_MCP_SANDBOX)"
             );
         }
+        options.check_addresses()?;
         let text = match self.stdin {
             true => read_from_stdin()?,
             false => ask_on_terminal("Portkey API key")?,
@@ -97,6 +98,9 @@ impl LoginCommand {
             "the key for {account} is stored in {}{protection}",
             stored.place
         )?;
+        if let Some(cause) = &stored.not_removed {
+            writeln!(out, "the key before is still in the keychain: {cause}")?;
+        }
         if let Some(setting) = options.key_setting() {
             writeln!(out, "{setting} is set, and takes precedence over it")?;
         }

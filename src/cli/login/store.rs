@@ -3,13 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt,
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use etcetera::BaseStrategy;
-use portkey_bounded_file::display_path;
+use portkey_bounded_file::{display_path, open_with};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -78,6 +79,8 @@ impl fmt::Display for Place {
 pub(super) struct Stored {
     pub(super) place: Place,
     pub(super) no_keychain: Option<KeychainError>,
+    /// Why the key before is still in the keychain.
+    pub(super) not_removed: Option<KeychainError>,
 }
 
 /// The file.
@@ -156,6 +159,7 @@ impl Store {
         key: &str,
         in_file: bool,
     ) -> Result<Stored, StoreError> {
+        let _lock = self.lock()?;
         let mut list = self.read()?;
         let mut no_keychain = None;
         let mut stored = StoredKey {
@@ -174,9 +178,22 @@ impl Store {
             }
         }
         let place = self.place(&stored);
-        list.login.insert(account.to_owned(), stored);
+        let before = list.login.insert(account.to_owned(), stored);
         self.write(&list)?;
-        Ok(Stored { place, no_keychain })
+        let was_in_keychain = before.is_some_and(|before| before.key.is_none());
+        let mut not_removed = None;
+        if was_in_keychain && place != Place::Keychain {
+            not_removed = match keychain::remove(account) {
+                Ok(()) | Err(KeychainError::NoEntry | KeychainError::Missing(_)) => None,
+                // Not an error of the command, which may be given because the keychain does not answer.
+                Err(cause) => Some(cause),
+            };
+        }
+        Ok(Stored {
+            place,
+            no_keychain,
+            not_removed,
+        })
     }
 
     /// Removes a key, and returns where it was.
@@ -184,6 +201,11 @@ impl Store {
     /// # Errors
     /// Returns an error if the keychain keeps it, or the list cannot be written.
     pub(super) fn remove(&self, account: &str) -> Result<Option<Place>, StoreError> {
+        // Without the key there is nothing to lock, and no folder is created.
+        if self.find(account)?.is_none() {
+            return Ok(None);
+        }
+        let _lock = self.lock()?;
         let mut list = self.read()?;
         let Some(key) = list.login.remove(account) else {
             return Ok(None);
@@ -209,6 +231,27 @@ impl Store {
             None => Place::Keychain,
             Some(_) => Place::File(self.path.clone()),
         }
+    }
+
+    /// Keeps other processes from changing the list until the file is dropped. The lock is a file of its own, because
+    /// the list is replaced.
+    fn lock(&self) -> Result<File, StoreError> {
+        let path = self.path.with_extension("lock");
+        let open = || -> io::Result<File> {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false);
+            let file = open_with(&path, options)?;
+            match file.lock() {
+                // Some network folders have no locks.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+                locked => locked.map(|()| file),
+            }
+        };
+        open().map_err(|source| StoreError::Unwritable {
+            path: path.clone(),
+            source,
+        })
     }
 
     fn read(&self) -> Result<List, StoreError> {

@@ -483,7 +483,11 @@ impl Options {
         })
     }
 
-    fn addresses(&self) -> anyhow::Result<Addresses> {
+    /// Checks that no address holds a user or a password.
+    ///
+    /// # Errors
+    /// Returns an error if one does.
+    pub(crate) fn check_addresses(&self) -> anyhow::Result<()> {
         // Not left to the parsers above, because clap repeats what it does not accept.
         if self
             .urls()
@@ -493,6 +497,21 @@ impl Options {
                 "an address may not hold credentials; set PORTKEY_API_KEY or ENKRYPT_API_KEY instead"
             );
         }
+        Ok(())
+    }
+
+    /// Checks what can be checked without reading a file: addresses, names of tools, and the delivery of secrets.
+    ///
+    /// # Errors
+    /// Returns an error if an option is invalid, or options contradict each other.
+    pub(crate) fn check_without_files(&self) -> anyhow::Result<()> {
+        self.check_addresses()?;
+        self.access.tool_filter()?;
+        self.secrets.check()
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        self.check_addresses()?;
         Ok(Addresses::new(
             self.base_url.clone(),
             self.gateway_url.clone(),

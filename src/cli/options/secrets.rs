@@ -71,22 +71,34 @@ pub(crate) struct SecretOptions {
 }
 
 impl SecretOptions {
+    /// Checks that the options fit each other, without a look at their folders.
+    ///
+    /// # Errors
+    /// Returns an error if they contradict each other.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match (self.secrets, &self.secrets_dir) {
+            (SecretDeliveryMode::File, None) => bail!("--secrets file needs --secrets-dir"),
+            (SecretDeliveryMode::Inline | SecretDeliveryMode::Deny, Some(_)) => {
+                bail!("--secrets-dir belongs to --secrets file; leave one of the two out")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Builds the settings for secrets.
     ///
     /// # Errors
     /// Returns an error if options contradict each other, or a folder cannot be used.
     pub(crate) fn build(&self) -> anyhow::Result<Secrets> {
+        self.check()?;
         let delivery = match (self.secrets, &self.secrets_dir) {
-            (SecretDeliveryMode::Inline, None) => DeliveryMode::Inline,
-            (SecretDeliveryMode::Deny, None) => DeliveryMode::Deny,
+            (SecretDeliveryMode::Inline, _) => DeliveryMode::Inline,
             (SecretDeliveryMode::File, Some(folder)) => DeliveryMode::in_folder(folder)
                 .with_context(|| {
                     format!("--secrets-dir {} cannot be used", display_path(folder))
                 })?,
-            (SecretDeliveryMode::File, None) => bail!("--secrets file needs --secrets-dir"),
-            (SecretDeliveryMode::Inline | SecretDeliveryMode::Deny, Some(_)) => {
-                bail!("--secrets-dir belongs to --secrets file; leave one of the two out")
-            }
+            // `check` rejects `file` without a folder.
+            (SecretDeliveryMode::Deny | SecretDeliveryMode::File, _) => DeliveryMode::Deny,
         };
         let references = SecretReferences::open(&AllowedReferences {
             variables: self.secret_env.clone(),
