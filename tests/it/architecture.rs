@@ -271,6 +271,7 @@ fn terminal_and_file_access_stays_in_its_modules() {
         (
             "File::open(",
             &[
+                "src/cli/setup/write.rs",
                 "src/observability/audit/file.rs",
                 "src/observability/audit/sink.rs",
             ],

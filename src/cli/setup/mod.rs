@@ -6,10 +6,10 @@ mod options;
 mod show;
 mod write;
 
-use std::{env, io::Write, path::PathBuf};
+use std::{env, ffi::OsString, io::Write, path::PathBuf};
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, FromArgMatches, ValueEnum};
 use portkey_bounded_file::display_path;
 use reqwest::Url;
 use secrecy::ExposeSecret;
@@ -21,9 +21,11 @@ use self::{
 };
 pub(super) use self::{edit::describe_syntax_error, options::ServerOptions};
 use super::{
+    Cli,
     clients::{CLIENTS, Client, ClientName, References},
     login,
     options::{Options, parse_http_url},
+    parse, usage,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -113,6 +115,9 @@ impl SetupCommand {
                  --key clear to write it there"
             );
         }
+        if self.url.is_none() {
+            self.check_server()?;
+        }
         let Some(client) = self.client.and_then(ClientName::client) else {
             return self.list(options, out);
         };
@@ -152,13 +157,31 @@ impl SetupCommand {
             writeln!(out, "nothing was written")?;
             return Ok(());
         }
-        let backup = write::replace(&file, before.as_deref(), &new)?;
+        let backup = write::replace(&file, before.as_deref(), &new, self.writes_secret())?;
         writeln!(out, "wrote {}", display_path(&file))?;
         if let Some(backup) = backup {
             writeln!(out, "the file before is {}", display_path(&backup))?;
         }
         writeln!(out, "next: {}", client.next)?;
         Ok(())
+    }
+
+    /// Checks that the server starts with the options that the client is to give it. Other files than the
+    /// configuration are not read, because the client may run on another machine.
+    fn check_server(&self) -> anyhow::Result<()> {
+        let line = [env!("CARGO_PKG_NAME"), "stdio"].map(OsString::from);
+        let line = line
+            .into_iter()
+            .chain(self.server.args.iter().map(OsString::from));
+        let server = parse::parse(line.collect())
+            .and_then(|line| Cli::from_arg_matches(&line.matches))
+            .map_err(|error| {
+                let text = usage::sanitize(error).render().to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+                anyhow!("the server would not start: {text}")
+            })?;
+        let checked = server.options.check_without_files();
+        checked.context("the server would not start")
     }
 
     /// Builds the entry.
@@ -209,7 +232,8 @@ impl SetupCommand {
     }
 
     fn is_compact_by_default(&self, client: &Client) -> bool {
-        let is_given = |name: &String| name == "--surface";
+        // The file may set it, and the command line would take precedence.
+        let is_given = |name: &String| name == "--surface" || name == "--config";
         client.shows_all_tools && self.url.is_none() && !self.server.names.iter().any(is_given)
     }
 
@@ -239,6 +263,11 @@ impl SetupCommand {
 
     fn variable(&self, default: &str) -> String {
         self.variable.clone().unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Returns true if the file gets a credential itself.
+    fn writes_secret(&self) -> bool {
+        self.key == Some(KeyChoice::Clear) || self.token == Some(TokenChoice::Clear)
     }
 
     /// Asks for a credential that is written into the file.

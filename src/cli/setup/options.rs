@@ -1,6 +1,9 @@
 //! Options of the server that are given to `setup`, and that the client is to give the server.
 
-use std::path::{PathBuf, absolute};
+use std::{
+    ffi::OsStr,
+    path::{PathBuf, absolute},
+};
 
 use clap::{ArgAction, ArgMatches, Command, parser::ValueSource};
 
@@ -40,7 +43,8 @@ impl ServerOptions {
             }
             let is_path = matches!(matches.try_get_many::<PathBuf>(id), Ok(Some(_)));
             let given = matches.get_raw(id).into_iter().flatten();
-            let values = given.map(|value| match is_path {
+            // `-` stands for standard error.
+            let values = given.map(|value| match is_path && value != OsStr::new("-") {
                 true => absolute(value).map_or_else(
                     |_| value.to_string_lossy().into_owned(),
                     |path| path.to_string_lossy().into_owned(),

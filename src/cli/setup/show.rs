@@ -89,5 +89,6 @@ pub(super) fn ask(file: &Path, err: &mut impl Write) -> anyhow::Result<bool> {
     err.flush()?;
     let mut answer = String::new();
     input.lock().take(MAX_ANSWER_BYTES).read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let answer = answer.trim().to_ascii_lowercase();
+    Ok(matches!(answer.as_str(), "y" | "yes"))
 }

@@ -1,7 +1,7 @@
 //! Writes a configuration file: as a whole or not at all, with a copy of what it was.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -38,37 +38,77 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, WriteError> {
     }
 }
 
-/// Replaces the text of a file, which still has to be `before`. Links are followed, and the mode stays. Returns the
-/// copy of the old file.
+/// Replaces the text of a file, which still has to be `before`. Links are followed, and the mode stays, but for a
+/// file with a secret: only its owner can read that and its copy. Returns the copy of the old file.
 pub(super) fn replace(
     path: &Path,
     before: Option<&str>,
     text: &str,
+    has_secret: bool,
 ) -> Result<Option<PathBuf>, WriteError> {
-    if read(path)?.as_deref() != before {
-        return Err(WriteError::Changed(path.to_owned()));
-    }
+    let check_unchanged = || -> Result<(), WriteError> {
+        match read(path)?.as_deref() == before {
+            true => Ok(()),
+            false => Err(WriteError::Changed(path.to_owned())),
+        }
+    };
     let unwritable = |source| WriteError::Unwritable {
         path: path.to_owned(),
         source,
     };
     let Some(before) = before else {
+        check_unchanged()?;
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(unwritable)?;
         let file = prepare(folder, text, None).map_err(unwritable)?;
         file.persist_noclobber(path)
-            .map_err(|error| unwritable(error.error))?;
+            .map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => WriteError::Changed(path.to_owned()),
+                _ => unwritable(error.error),
+            })?;
         return Ok(None);
     };
     let target = path.canonicalize().map_err(unwritable)?;
-    let permissions = target.metadata().map_err(unwritable)?.permissions();
     let folder = target.parent().unwrap_or(Path::new("."));
+    let _lock = lock(folder);
+    check_unchanged()?;
+    let mut permissions = target.metadata().map_err(unwritable)?.permissions();
+    if has_secret {
+        restrict_to_owner(&mut permissions);
+    }
     let new = prepare(folder, text, Some(permissions.clone())).map_err(unwritable)?;
     let old = prepare(folder, before, Some(permissions)).map_err(unwritable)?;
     let backup = keep(old, &target)?;
+    // Other programs do not know the lock.
+    if let Err(error) = check_unchanged() {
+        // The copy is not named to anyone, and a failure to remove it harms nothing.
+        _ = fs::remove_file(&backup);
+        return Err(error);
+    }
     new.persist(&target)
         .map_err(|error| unwritable(error.error))?;
     Ok(Some(backup))
+}
+
+/// Keeps other processes of this program from changing files in the folder until it is dropped. Returns `None` where
+/// a folder cannot be locked, as on Windows; the check for changes remains.
+fn lock(folder: &Path) -> Option<File> {
+    // Not a file beside the target, which would stay in the folder of the client.
+    let folder = File::open(folder).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
+}
+
+/// Takes the permissions of everyone but the owner away.
+fn restrict_to_owner(permissions: &mut Permissions) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        permissions.set_mode(permissions.mode() & 0o700);
+    }
+    // Elsewhere the file has the permissions of its folder.
+    #[cfg(not(unix))]
+    let _ = permissions;
 }
 
 /// Writes a text to a new file in the folder. Without permissions, only its owner can read it.

@@ -1,6 +1,6 @@
 //! What is written, printed and asked for each choice.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn answer_on_the_terminal_decides() {
     if is_missing("script") {
         return;
     }
-    for (said, is_written) in [("y", true), ("n", false), ("", false)] {
+    for (said, is_written) in [("y", true), ("Yes", true), ("n", false), ("", false)] {
         let home = Home::new();
         let binary = env!("CARGO_BIN_EXE_portkey-mcp");
         let mut terminal = home.command(&[]);
@@ -275,4 +275,89 @@ fn clients_of_the_machine_are_listed() {
 fn unknown_client_is_a_usage_error() {
     let (ok, _, err) = run_cli(&["setup", "emacs"]);
     assert!(!ok && err.contains("claude-desktop"), "{err}");
+}
+
+#[test]
+fn texts_of_the_entry_before_are_hidden() {
+    let home = Home::new();
+    home.write(
+        ".cursor/mcp.json",
+        r#"{
+  "mcpServers": {
+    // x-portkey-api-key: planted-7f3d9a
+    "portkey": {
+      "command": "docker",
+      "args": [
+        "run",
+        "-e", "PORTKEY_API_KEY=planted-7f3d9a",
+        "--header", "x-portkey-api-key: planted-7f3d9a",
+        "-k", "planted-7f3d9a",
+        "--set=planted-7f3d9a",
+        "https://mcp.example.com/planted-7f3d9a/mcp"
+      ]
+    }
+  }
+}
+"#,
+    );
+    home.write(
+        ".codex/config.toml",
+        "[mcp_servers.portkey]\n# api_key = planted-7f3d9a\ncommand = \"docker\"\n\
+         args = [\"-e\", \"PORTKEY_API_KEY=planted-7f3d9a\"]\n",
+    );
+    for client in ["cursor", "codex"] {
+        let run = home.setup(&[client, "--sandbox", "--yes"]);
+        assert!(!run.out.contains(PLANTED), "{}", run.out);
+        assert!(
+            run.out.contains("\"-e\"") && run.out.contains("\"--sandbox\""),
+            "{}",
+            run.out
+        );
+    }
+}
+
+#[test]
+fn standard_error_is_not_named_from_the_root() {
+    let home = Home::new();
+    let run = home.setup(&["cursor", "--print", "--audit-log", "-"]);
+    let printed: Value = serde_json::from_str(&run.out).unwrap();
+    let args = printed["mcpServers"]["portkey"]["args"].as_array().unwrap();
+    let at = args.iter().position(|arg| arg == "--audit-log").unwrap();
+    assert_eq!(args[at + 1], "-");
+}
+
+#[test]
+fn options_that_the_server_rejects_are_not_written() {
+    let home = Home::new();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--audit-keep", "3"], "`--audit-keep` has no effect"),
+        (&["--approve-by-name"], "`--approve-by-name` has no effect"),
+        (&["--secrets", "file"], "--secrets-dir"),
+        (&["--toolsets", "nope"], "nope"),
+        (
+            &["--base-url", "https://user:planted-7f3d9a@example.com/v1"],
+            "may not hold credentials",
+        ),
+    ];
+    for (args, expected) in cases {
+        let error = home.fail(&[&["zed", "--print"], args].concat());
+        assert!(
+            error.contains("the server would not start") && error.contains(expected),
+            "{args:?}: {error}"
+        );
+        assert!(!error.contains(PLANTED), "{error}");
+    }
+}
+
+#[test]
+fn configuration_file_decides_about_the_surface() {
+    let home = Home::new();
+    let file = home.write("portkey.toml", "surface = \"operations\"\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let run = home.setup(&["zed", "--print", "--config", "portkey.toml"]);
+    assert!(
+        run.out.contains("--config") && !run.out.contains("--surface"),
+        "{}",
+        run.out
+    );
 }

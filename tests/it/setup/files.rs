@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
+    process::Stdio,
 };
 
 use serde_json::{Value, json};
@@ -261,5 +262,52 @@ fn line_breaks_and_byte_order_mark_are_kept() {
         assert_eq!(after.starts_with('\u{feff}'), text.starts_with('\u{feff}'));
         let again = home.setup(&[client, "--sandbox", "--yes"]);
         assert!(again.out.starts_with("nothing to change"), "{}", again.out);
+    }
+}
+
+#[test]
+fn file_with_a_key_is_for_its_owner_only() {
+    let home = Home::new();
+    let file = home.write(".config/zed/settings.json", "{}\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let args = ["setup", "zed", "--key", "clear", "--yes"];
+    let run = home.run_with(&args, "pk-clear-9Z8y7X6w\n");
+    assert!(run.is_success, "{}", run.err);
+    for name in ["settings.json", "settings.json.bak"] {
+        let path = home.path(".config/zed").join(name);
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn concurrent_runs_lose_no_entry() {
+    let home = Home::new();
+    home.write(".cursor/mcp.json", "{}\n");
+    let names = ["one", "two", "three", "four", "five", "six"];
+    let started = names.map(|name| {
+        let mut setup = home.command(&["setup", "cursor", "--sandbox", "--yes", "--name", name]);
+        setup.stdout(Stdio::null()).stderr(Stdio::null());
+        setup.spawn().unwrap()
+    });
+    let ended = started.map(|mut child| child.wait().unwrap().success());
+    let file: Value = serde_json::from_str(&home.read(".cursor/mcp.json")).unwrap();
+    for (name, is_success) in names.into_iter().zip(ended) {
+        assert_eq!(file["mcpServers"].get(name).is_some(), is_success, "{name}");
+    }
+}
+
+#[test]
+fn entry_that_is_there_twice_is_an_error() {
+    for text in [
+        r#"{ "mcpServers": {}, "mcpServers": {} }"#,
+        r#"{ "mcpServers": { "portkey": {}, "portkey": {} } }"#,
+        r#"{ "mcpServers": { "portkey": { "args": [], "args": [] } } }"#,
+    ] {
+        let home = Home::new();
+        home.write(".cursor/mcp.json", text);
+        let error = home.fail(&["cursor", "--sandbox", "--yes"]);
+        assert!(error.contains("is there twice"), "{error}");
+        assert_eq!(home.read(".cursor/mcp.json"), text);
     }
 }

@@ -6,11 +6,8 @@ use jsonc_parser::{
 };
 use serde_json::{Map, Value};
 
-use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, own_name};
-use crate::{
-    cli::setup::entry::{ENV, ENV_VARS, HEADERS},
-    security::secrets::mask_text,
-};
+use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, mask_lines, own_name};
+use crate::cli::setup::entry::{ENV, ENV_VARS, HEADERS};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -50,16 +47,23 @@ pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError
         .object_value_or_create()
         .ok_or_else(|| EditError::NotAnObject("the file".to_owned()))?;
     let field = change.client.servers;
+    reject_duplicates(&file, &[field, "inputs"])?;
     let servers = file
         .object_value_or_create(field)
         .ok_or_else(|| EditError::NotAnObject(format!("`{field}`")))?;
+    reject_duplicates(&servers, &[change.name])?;
     match servers.get(change.name) {
         None => {
             servers.append(change.name, from_map(&change.entry.fields));
         }
         Some(before) => match before.object_value() {
             None => before.set_value(from_map(&change.entry.fields)),
-            Some(before) => merge(&before, change),
+            Some(before) => {
+                reject_duplicates(&before, &MANAGED)?;
+                reject_duplicates(&before, &[ENV])?;
+                reject_duplicates(&before, &HEADERS)?;
+                merge(&before, change);
+            }
         },
     }
     add_inputs(&file, &change.entry.inputs)?;
@@ -69,6 +73,20 @@ pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError
         changed.push('\n');
     }
     Ok(mark + &changed)
+}
+
+/// Rejects an object with two fields of the same name.
+fn reject_duplicates(object: &CstObject, names: &[&str]) -> Result<(), EditError> {
+    let properties = object.properties();
+    for name in names {
+        let found = properties
+            .iter()
+            .filter(|property| property.decoded_name().is_some_and(|found| found == *name));
+        if found.count() > 1 {
+            return Err(EditError::Duplicate((*name).to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Sets the fields of an entry that exists.
@@ -170,7 +188,7 @@ pub(super) fn hide_values(change: &Change<'_>, text: &str) -> Result<String, Edi
         hide(&value, Area::File, None, change);
     }
     // Comments are left, but for keys.
-    Ok(mask_text(&root.to_string()).into_owned())
+    Ok(mask_lines(&root.to_string()))
 }
 
 fn hide(node: &CstNode, area: Area, before: Option<&str>, change: &Change<'_>) {
@@ -190,7 +208,7 @@ fn hide(node: &CstNode, area: Area, before: Option<&str>, change: &Change<'_>) {
                 .and_then(|text| text.decoded_value().ok());
         }
     } else if let Some(text) = node.as_string_lit()
-        && let Some(shown) = area.hide(&text.decoded_value().unwrap_or_default(), before)
+        && let Some(shown) = area.hide(&text.decoded_value().unwrap_or_default(), before, change)
     {
         text.set_raw_value(Value::String(shown).to_string());
     }

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::entry::{AUTHORIZATION, ENV, ENV_VARS, Entry, HEADERS, KEY_VARIABLE};
-use crate::cli::clients::{Client, Syntax};
+use crate::{
+    cli::clients::{Client, Syntax},
+    security::secrets::mask_line,
+};
 
 mod json;
 mod toml;
@@ -35,6 +38,8 @@ pub(super) enum EditError {
     },
     #[error("{0} holds something else than servers by name")]
     NotAnObject(String),
+    #[error("`{0}` is there twice, and clients differ in which of the two they read; remove one")]
+    Duplicate(String),
 }
 
 /// Returns what is wrong with a file of this syntax, with line and column, or `None` if it is valid.
@@ -72,6 +77,18 @@ impl Change<'_> {
             Syntax::Toml => toml::hide_values(self, text),
         }
     }
+
+    /// Returns true if a text is in a managed field of the new entry. Such texts come from the command line.
+    fn sets(&self, text: &str) -> bool {
+        let fields = MANAGED
+            .iter()
+            .filter_map(|field| self.entry.fields.get(*field));
+        let mut texts = fields.flat_map(|value| match value {
+            Value::Array(list) => list.as_slice(),
+            value => std::slice::from_ref(value),
+        });
+        texts.any(|value| value.as_str() == Some(text))
+    }
 }
 
 /// Place of a value, as far as it decides what may be shown.
@@ -108,22 +125,37 @@ impl Area {
     }
 
     /// Returns what is shown of a text, or `None` for all of it.
-    fn hide(self, text: &str, before: Option<&str>) -> Option<String> {
+    fn hide(self, text: &str, before: Option<&str>, change: &Change<'_>) -> Option<String> {
         match self {
             Self::Inputs => None,
             Self::Managed if before.is_some_and(names_credential) => Some(HIDDEN.to_owned()),
-            // Addresses may hold credentials.
-            Self::Managed if text.contains("://") && text.contains(['?', '@', '#']) => {
-                Some(HIDDEN.to_owned())
-            }
+            Self::Managed if is_option_name(text) || change.sets(text) => None,
+            // What others wrote may be a secret: a value behind `-e`, `-k` or `--header`, or a part of an address.
             Self::Managed => match text.split_once('=') {
-                Some((option, _)) if names_credential(option) => Some(format!("{option}={HIDDEN}")),
-                _ => None,
+                Some((option, _)) if is_option_name(option) => Some(format!("{option}={HIDDEN}")),
+                _ => Some(HIDDEN.to_owned()),
             },
             Self::Credentials if is_reference(text) => None,
             _ => Some(HIDDEN.to_owned()),
         }
     }
+}
+
+/// Returns true if a text is the name of an option, without a value.
+fn is_option_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase();
+    match text.strip_prefix("--") {
+        Some(name) => {
+            name.bytes().next().is_some_and(is_letter)
+                && name.bytes().all(|byte| is_letter(byte) || byte == b'-')
+        }
+        None => text.len() == 2 && text.starts_with('-'),
+    }
+}
+
+/// Returns the text with keys masked in each line, such as those in comments.
+fn mask_lines(text: &str) -> String {
+    text.split_inclusive('\n').map(mask_line).collect()
 }
 
 /// Returns true if an option takes a key or a token.

@@ -3,11 +3,8 @@
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike};
 
-use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, own_name};
-use crate::{
-    cli::setup::entry::{ENV, ENV_VARS, HEADERS},
-    security::secrets::mask_text,
-};
+use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, mask_lines, own_name};
+use crate::cli::setup::entry::{ENV, ENV_VARS, HEADERS};
 
 fn parse(text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(|error: toml_edit::TomlError| {
@@ -163,7 +160,7 @@ pub(super) fn hide_values(change: &Change<'_>, text: &str) -> Result<String, Edi
     let mut file = parse(text)?;
     hide_table(file.as_table_mut(), Area::File, change);
     // Comments are part of the text around values.
-    Ok(mask_text(&file.to_string()).into_owned())
+    Ok(mask_lines(&file.to_string()))
 }
 
 fn hide_table(table: &mut dyn TableLike, area: Area, change: &Change<'_>) {
@@ -189,7 +186,7 @@ fn hide_item(item: &mut Item, area: Area, change: &Change<'_>) {
 fn hide_value(value: &mut toml_edit::Value, area: Area, before: Option<&str>, change: &Change<'_>) {
     match value {
         toml_edit::Value::String(text) => {
-            if let Some(shown) = area.hide(text.value(), before) {
+            if let Some(shown) = area.hide(text.value(), before, change) {
                 let decor = text.decor().clone();
                 let mut shown = toml_edit::Value::from(shown);
                 *shown.decor_mut() = decor;
