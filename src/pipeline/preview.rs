@@ -36,12 +36,6 @@ impl Dispatcher {
             let warning = "nothing would change: what is there has these values already";
             audit_entry.record.warnings.push(warning.to_owned());
         }
-        if preview.is_all_hidden() {
-            audit_entry
-                .record
-                .warnings
-                .push(dry_run::HIDDEN_CHANGES.to_owned());
-        }
         let request = published.build_request(secrets::redact_arguments(published, args))?;
         let url = self.upstream.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &preview))

@@ -87,6 +87,9 @@ pub fn report(request: &UpstreamRequest, url: &str, preview: &ChangePreview) -> 
     if let Some(why) = &preview.unknown_reason {
         note = format!("{note} The current state is not known: {why}.");
     }
+    if preview.is_all_hidden() {
+        note = format!("{note} However, {HIDDEN_CHANGES}.");
+    }
     let mut report = json!({
         "dry_run": true,
         "request": sent,
