@@ -44,7 +44,7 @@ RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs \
 
 # The same Debian as above, for the same C library, and the roots of trust for TLS.
 FROM gcr.io/distroless/cc-debian13:nonroot AS runtime
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="portkey-mcp" \
       org.opencontainers.image.description="An MCP server for the Portkey Admin API" \
       org.opencontainers.image.licenses="MIT" \
