@@ -389,7 +389,8 @@ fn check_arguments(entry: &CatalogEntry, choices: &mut Choices<'_>) {
     );
     let preview = dry_run::ChangePreview {
         current: None,
-        changes,
+        changes: changes.fields,
+        has_hidden: changes.has_hidden,
         ..dry_run::ChangePreview::default()
     };
     let report = dry_run::report(&blanked, &blanked.target, &preview);
