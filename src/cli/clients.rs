@@ -120,7 +120,7 @@ pub(super) enum References {
     Names,
 }
 
-/// How an entry names a server that is reached over HTTP.
+/// The form in which an entry names a server that is reached over HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpForm {
     /// Field of the address.
@@ -148,9 +148,9 @@ pub(super) struct Client {
     pub(super) stdio_kind: Option<&'static str>,
     pub(super) http: Option<HttpForm>,
     pub(super) references: References,
-    /// Whether the model gets every tool with every request.
+    /// True if the model gets every tool with every request.
     pub(super) shows_all_tools: bool,
-    /// What to do after a change.
+    /// The next step after a change.
     pub(super) next: &'static str,
 }
 

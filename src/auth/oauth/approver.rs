@@ -41,8 +41,11 @@ fn roles() -> String {
 }
 
 impl ConsoleEntry {
-    /// `caller_audiences` are those of tokens that make calls: whoever holds one, such as the client of an
-    /// approver, must not approve with it.
+    /// Checks the settings. `caller_audiences` are those of tokens that make calls. The client of an approver
+    /// holds such a token, and must not approve with it.
+    ///
+    /// # Errors
+    /// Returns an error for an empty role or audience, and for an audience of callers.
     pub(super) fn validate(self, caller_audiences: &[&str]) -> Result<ApproverRule, ConfigProblem> {
         for text in [&self.role, &self.audience] {
             if !is_one_line(text.get_ref()) {

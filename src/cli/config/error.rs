@@ -35,7 +35,7 @@ pub(in crate::cli) enum ConfigError {
     Syntax {
         /// Line of the mistake.
         place: Place,
-        /// What the parser says, without the line.
+        /// Message of the parser, without the line.
         message: String,
     },
     /// There is no such option.
@@ -128,7 +128,7 @@ pub(in crate::cli) enum ConfigError {
         place: Place,
         /// Name of the option.
         key: String,
-        /// What is wrong, and what to do.
+        /// The cause, and the next step.
         source: io::Error,
     },
 }

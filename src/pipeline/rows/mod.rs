@@ -23,7 +23,7 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum number of bytes that are received of a file.
 const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 
-/// The address of a file that an upstream has signed. Whoever has it can read the file.
+/// The address of a file that an upstream has signed. Anybody who has it can read the file.
 pub(super) struct SignedAddress(String);
 
 impl std::fmt::Debug for SignedAddress {

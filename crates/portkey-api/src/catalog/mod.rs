@@ -92,7 +92,7 @@ pub enum ToolLookupError {
     NoOperation {
         /// The name of the tool.
         name: &'static str,
-        /// What it is, such as `a workflow`.
+        /// Its kind, such as `a workflow`.
         what: &'static str,
     },
     /// The tool exists and is disabled.
