@@ -256,7 +256,7 @@ fn invalid_arguments_are_reported_with_their_path() {
         },
         Case {
             tool: "list-all-integrations",
-            args: json!({ "type": "organization" }),
+            args: json!({ "type": "organisaton" }),
             expected: vec![("`type`", "did you mean `organisation`?")],
         },
         Case {

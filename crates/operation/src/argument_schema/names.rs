@@ -33,7 +33,7 @@ pub(super) fn is_client_key(name: &str) -> bool {
 /// linear time.
 pub(super) const MAX_NAME_BYTES: usize = 128;
 
-/// A name without case and separators, prepared for many comparisons.
+/// A name without case, separators and national spelling, prepared for many comparisons.
 pub(super) struct NormalizedName(String);
 
 impl NormalizedName {
@@ -42,7 +42,7 @@ impl NormalizedName {
         (name.len() <= MAX_NAME_BYTES).then(|| Self(normalize(name).collect()))
     }
 
-    /// Returns true if a known name differs in case and separators at most.
+    /// Returns true if a known name is another spelling of the same name.
     pub(super) fn matches(&self, known: &str) -> bool {
         comparison_count::record(1);
         normalize(known).eq(self.0.chars())
@@ -58,11 +58,17 @@ impl NormalizedName {
     }
 }
 
-/// Removes case and separators: `onFail`, `on-fail` and `on_fail` become equal.
+/// Removes case, separators and the difference of British and American spelling: `onFail`, `on-fail`
+/// and `on_fail` become equal, and so do `organisation_id` and `organization_id`.
 fn normalize(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-' | ' '))
         .flat_map(char::to_lowercase)
+        .scan(' ', |before, c| {
+            let is_american = c == 'z' && *before == 'i';
+            *before = c;
+            Some(if is_american { 's' } else { c })
+        })
 }
 
 /// Returns true if two names differ in case and separators at most.

@@ -96,6 +96,7 @@ impl ArgumentSchema {
             return;
         }
         self.coerce_from_string(value);
+        self.coerce_other_form(value);
         match (self, &mut *value) {
             (Self::Any, _) | (Self::Bool, Value::Bool(_)) => {}
             (Self::OneOrMany(one), Value::Array(list)) => {
@@ -255,6 +256,24 @@ impl ArgumentSchema {
         if let Some(read) = read {
             *value = read;
         }
+    }
+
+    /// Converts a value to the one form that the API documents, where others are in use: 0 and 1 for
+    /// true and false and the reverse, and a single object for a list of objects.
+    fn coerce_other_form(&self, value: &mut Value) {
+        let read = match (self, &*value) {
+            (Self::Bool, Value::Number(number)) => match as_integer(number) {
+                Some(0) => Value::Bool(false),
+                Some(1) => Value::Bool(true),
+                _ => return,
+            },
+            (Self::Integer { min: 0, max: 1 }, Value::Bool(given)) => u8::from(*given).into(),
+            (Self::List { items, .. }, Value::Object(_)) if matches!(**items, Self::Object(_)) => {
+                Value::Array(vec![value.take()])
+            }
+            _ => return,
+        };
+        *value = read;
     }
 
     /// Returns true if a value has the JSON type of the schema.
