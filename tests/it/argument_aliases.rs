@@ -78,6 +78,60 @@ fn id_is_the_entity_of_the_path() {
     ]);
 }
 
+/// SDKs name the entity in a path by another word, or by its slug.
+#[test]
+fn entity_of_the_path_has_the_names_of_sdks() {
+    struct Case {
+        tool: &'static str,
+        args: Value,
+        target: &'static str,
+    }
+    let cases = [
+        Case {
+            tool: "get-prompt",
+            args: json!({ "prompt_slug": "p" }),
+            target: "/prompts/p",
+        },
+        Case {
+            tool: "get-prompt-version",
+            args: json!({ "promptSlug": "p", "version_id": "v" }),
+            target: "/prompts/p/versions/v",
+        },
+        Case {
+            tool: "get-prompt-partial",
+            args: json!({ "partial_slug": "p" }),
+            target: "/prompts/partials/p",
+        },
+        Case {
+            tool: "get-config",
+            args: json!({ "config_slug": "c" }),
+            target: "/configs/c",
+        },
+        Case {
+            tool: "get-api-key",
+            args: json!({ "api_key_id": "k" }),
+            target: "/api-keys/k",
+        },
+        Case {
+            tool: "get-usage-limits-policy",
+            args: json!({ "usage_limit_id": "l" }),
+            target: "/policies/usage-limits/l",
+        },
+    ];
+    for Case { tool, args, target } in cases {
+        let sent = build_request(tool, &args).map(|(target, _)| target);
+        assert_eq!(sent.as_deref(), Ok(target), "{tool} {args}");
+    }
+    let twice = build_request("get-config", &json!({ "config_slug": "c", "slug": "d" }));
+    assert_eq!(
+        twice.unwrap_err(),
+        ["`config_slug`: is given twice with different values, as `config_slug` and `slug`"]
+    );
+    // An integration has an id, which its path does not take.
+    let id = build_request("get-integration", &json!({ "integration_id": "i" }));
+    assert!(id.is_err(), "{id:?}");
+}
+
 #[test]
 fn flat_arguments_are_nested() {
     assert_requests(vec![

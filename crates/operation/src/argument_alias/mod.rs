@@ -4,11 +4,15 @@
 //! They are resolved before validation, so that policies, audit and requests see canonical
 //! arguments only. They are never published.
 
+mod path_name;
 mod place;
 
 use serde_json::Value;
 
-use self::place::{find_slot, parse_json};
+use self::{
+    path_name::PathName,
+    place::{find_slot, parse_json},
+};
 use super::{BodyKind, Effect, Findings, JsonMap, Operation, is_same_name};
 
 /// Maximum number of arguments of a call in which aliases are looked for. No operation has as many, and
@@ -163,6 +167,7 @@ pub(super) struct ArgumentAliases {
     declared: &'static [ArgumentAlias],
     aliases: Vec<ArgumentAlias>,
     item_aliases: Vec<ItemAlias>,
+    path_names: Vec<PathName>,
     /// The argument that a `body` stands for if it is not an object.
     bare_body: Option<&'static str>,
     unwraps_body: bool,
@@ -202,13 +207,14 @@ impl ArgumentAliases {
                 .iter()
                 .filter_map(ArgumentAlias::in_items)
                 .collect(),
+            path_names: PathName::collect(operation, &is_argument),
             bare_body,
             unwraps_body: operation.body != BodyKind::None && !is_argument(BODY_WRAPPER),
             is_update: operation.effect == Effect::Update,
         }
     }
 
-    /// Iterates over the aliases with their targets.
+    /// Iterates over the aliases with their targets, without those that only follow from the path.
     pub(super) fn iter(&self) -> impl Iterator<Item = &ArgumentAlias> {
         let of_items = self
             .declared
@@ -243,7 +249,8 @@ impl ArgumentAliases {
     }
 
     fn find(&self, name: &str) -> Option<&ArgumentAlias> {
-        find_alias(&self.aliases, name)
+        let of_path = || self.path_names.iter().find_map(|known| known.find(name));
+        find_alias(&self.aliases, name).or_else(of_path)
     }
 
     /// Moves every alias to the place it stands for. `is_argument` tells whether a name is declared.
@@ -386,7 +393,7 @@ fn place_all(
         let Some(value) = args.shift_remove(name) else {
             continue;
         };
-        if let Err(problem) = alias.place(args, value, findings) {
+        if let Err(problem) = alias.place(args, name, value, findings) {
             findings.add_error(format_args!("{prefix}{name}"), problem);
         }
     }

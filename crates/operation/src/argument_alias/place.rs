@@ -30,19 +30,20 @@ pub(super) fn parse_json(text: &str, findings: &mut Findings) -> Option<Value> {
 }
 
 impl ArgumentAlias {
-    /// Puts a value at the target.
+    /// Puts a value that was given under a name at the target.
     ///
     /// # Errors
     /// Returns the problem if the target has another value, or is in something that is no object.
     pub(super) fn place(
         &self,
         args: &mut JsonMap,
+        name: &str,
         mut value: Value,
         findings: &mut Findings,
     ) -> Result<(), String> {
         let target = self.target;
         if self.rule == AliasRule::Spread {
-            return self.spread(args, value, findings);
+            return self.spread(args, name, value, findings);
         }
         if self.rule == AliasRule::JsonText && (value.is_array() || value.is_object()) {
             value = Value::String(value.to_string());
@@ -58,14 +59,12 @@ impl ArgumentAlias {
             *slot = value;
         } else if self.rule == AliasRule::Preferred {
             if *slot != value {
-                let name = self.name;
                 findings.warn(format_args!(
                     "`{target}` was left out, because `{name}` says it, too"
                 ));
             }
             *slot = value;
         } else if *slot != value {
-            let name = self.name;
             return Err(format!(
                 "is given twice with different values, as `{name}` and `{target}`"
             ));
@@ -80,6 +79,7 @@ impl ArgumentAlias {
     fn spread(
         &self,
         args: &mut JsonMap,
+        given: &str,
         value: Value,
         findings: &mut Findings,
     ) -> Result<(), String> {
@@ -105,9 +105,8 @@ impl ArgumentAlias {
             if slot.is_null() {
                 *slot = value;
             } else if *slot != value {
-                let name = self.name;
                 return Err(format!(
-                    "a field of `{name}` is given twice with different values"
+                    "a field of `{given}` is given twice with different values"
                 ));
             }
         }
@@ -187,7 +186,7 @@ mod tests {
             panic!("arguments are an object")
         };
         let value = args.shift_remove(alias.name).unwrap();
-        alias.place(&mut args, value, &mut Findings::default())?;
+        alias.place(&mut args, alias.name, value, &mut Findings::default())?;
         Ok(Value::Object(args))
     }
 
