@@ -381,6 +381,14 @@ fn settings_of_another_provider_are_rejected() {
         ),
         Ok(())
     );
+    // The form of access keys in the documents of the Terraform provider.
+    assert_eq!(
+        create(
+            "bedrock",
+            json!({ "aws_access_key_id": "a", "aws_region": "eu-west-1" })
+        ),
+        Ok(())
+    );
     assert_eq!(
         create("someone-new", json!({ "aws_region": "eu-west-1" })),
         Ok(())
@@ -395,10 +403,10 @@ fn settings_of_another_provider_are_rejected() {
         ),
         "{foreign:?}"
     );
-    let missing = create("bedrock", json!({ "aws_region": "eu-west-1" })).unwrap_err();
+    let missing = create("bedrock", json!({ "aws_auth_type": "accessKey" })).unwrap_err();
     assert!(
         missing[0].starts_with(
-            "`configurations.aws_auth_type`: is required; with `configurations` `bedrock` needs"
+            "`configurations.aws_region`: is required; with `configurations` `bedrock` needs"
         ),
         "{missing:?}"
     );

@@ -499,7 +499,10 @@ const NULLABLE_IN_CREATES: &[(&str, &[&str])] = &[
     ("create-deployment", &["tags"]),
     ("create-feedback", &["weight", "metadata"]),
     ("create-integration", &["pricing_adjustments"]),
-    ("create-mcp-integration", &["description"]),
+    (
+        "create-mcp-integration",
+        &["description", "secret_mappings"],
+    ),
     ("create-mcp-server", &["description"]),
     ("create-prompt", &["parameters"]),
     (
@@ -517,7 +520,7 @@ const NULLABLE_IN_CREATES: &[(&str, &[&str])] = &[
             "seed",
         ],
     ),
-    ("create-provider", &["note"]),
+    ("create-provider", &["note", "tags"]),
     ("create-rate-limits-policy", &["description"]),
     (
         "create-secret-reference",
@@ -537,6 +540,7 @@ const NULLABLE_IN_CREATES: &[(&str, &[&str])] = &[
         "create-virtual-key",
         &["note", "apiVersion", "resourceName", "deploymentName"],
     ),
+    ("create-workspace", &["icon"]),
 ];
 
 /// `Nullable` means that `null` clears the stored value, and a create has none.

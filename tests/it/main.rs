@@ -37,6 +37,7 @@ mod dashboard;
 mod deploy;
 mod diagnose_failures;
 mod doctor;
+mod documented_requests;
 mod drop_in;
 mod dry_run;
 mod enkrypt;

@@ -240,6 +240,11 @@ fn ambiguous_and_misspelt_arguments_are_rejected() {
             expected: "`usage_limits[0].credit_limit`: takes a whole number",
         },
         Case {
+            tool: "update-usage-limits-policy",
+            args: json!({ "policy_usage_limits_id": "p", "alert_threshold": 0 }),
+            expected: "`alert_threshold`: takes a number above 0",
+        },
+        Case {
             tool: "create-label",
             args: json!({ "name": "x", "name.y": 1 }),
             expected: "`name.y`: is a path",

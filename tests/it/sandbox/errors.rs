@@ -343,8 +343,8 @@ async fn invalid_field_is_named() {
         (
             create,
             json!({ "name": "A", "ai_provider_id": "bedrock",
-                "configurations": { "aws_region": "eu-west-1" } }),
-            "aws_auth_type",
+                "configurations": { "aws_auth_type": "accessKey" } }),
+            "aws_region",
         ),
         (update, json!({ "description": null }), "description"),
         (update, json!({ "tags": { "team": 1 } }), "tags"),

@@ -272,7 +272,7 @@ pub enum KeyRateUnit {
 pub struct KeyDefaults {
     pub metadata: Option<JsonMap>,
     pub config_id: Nullable<String>,
-    pub allow_config_override: Option<bool>,
+    pub allow_config_override: Nullable<bool>,
 }
 
 /// rotation_period (weekly|monthly), rotation_period_days (1 to 365), next_rotation_at (RFC 3339);
@@ -289,7 +289,7 @@ pub struct RotationPolicy {
     pub rotation_period_days: Nullable<u16>,
     pub next_rotation_at: Nullable<Time>,
     #[schemars(range(min = 1_800_000))]
-    pub key_transition_period_ms: Option<u64>,
+    pub key_transition_period_ms: Nullable<u64>,
 }
 
 /// Get an API key

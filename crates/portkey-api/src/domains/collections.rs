@@ -83,7 +83,7 @@ pub struct GetCollection {
 
 /// Rename a collection
 ///
-/// Changes its name, which is all that can change.
+/// Changes its name.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateCollection {
     /// UUID or slug.

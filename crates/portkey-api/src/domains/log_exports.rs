@@ -232,16 +232,16 @@ pub struct ExportFilters {
     pub completion_token_max: Option<u64>,
     pub status_code: Option<String>,
     pub metadata: Option<JsonMap>,
-    pub ai_org_model: Option<String>,
+    pub ai_org_model: Option<TextOrList>,
     #[schemars(range(min = -10, max = 10))]
     pub weighted_feedback_min: Option<f64>,
     #[schemars(range(min = -10, max = 10))]
     pub weighted_feedback_max: Option<f64>,
-    pub virtual_keys: Option<String>,
-    pub trace_id: Option<String>,
-    pub configs: Option<String>,
+    pub virtual_keys: Option<TextOrList>,
+    pub trace_id: Option<TextOrList>,
+    pub configs: Option<TextOrList>,
     pub workspace_slug: Option<String>,
-    pub prompt_slug: Option<String>,
+    pub prompt_slug: Option<TextOrList>,
     #[schemars(range(min = 1, max = 50000))]
     pub page_size: Option<u32>,
     pub current_page: Option<u32>,

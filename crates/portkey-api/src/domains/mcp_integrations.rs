@@ -263,7 +263,7 @@ pub struct CreateMcpIntegration {
     /// custom_headers {} sent upstream, passthrough_header {} of the caller, OAuth client settings.
     pub configurations: Option<Secret<JsonMap>>,
     /// From secret references.
-    pub secret_mappings: Option<Vec<SecretMapping>>,
+    pub secret_mappings: Nullable<Vec<SecretMapping>>,
 }
 
 /// Get an MCP integration
@@ -296,7 +296,7 @@ pub struct UpdateMcpIntegration {
     pub transport: Option<Open<Transport>>,
     /// As in `create-mcp-integration`; `[]` removes all.
     #[schemars(extend("x-publish" = "omit-fields"))]
-    pub secret_mappings: Option<Vec<SecretMapping>>,
+    pub secret_mappings: Nullable<Vec<SecretMapping>>,
 }
 
 /// How the gateway authenticates to an MCP server.
@@ -374,7 +374,7 @@ pub struct SyncMcpIntegration {
     pub mcp_integration_id: String,
     /// Server name, version and protocol version.
     pub server_info: Option<JsonMap>,
-    /// Tools, prompts and resources, as the server lists them.
+    /// Its tools, prompts and resources.
     pub capabilities: Option<Vec<JsonMap>>,
 }
 

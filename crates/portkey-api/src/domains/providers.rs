@@ -132,7 +132,7 @@ pub struct CreateProvider {
     /// Expiry, RFC 3339.
     pub expires_at: Option<Time>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
     /// Settings of the provider, as the Terraform provider sends them.
     #[schemars(extend("x-publish" = "hidden"))]
     pub model_config: Option<Secret<JsonMap>>,
@@ -168,13 +168,13 @@ pub struct UpdateProvider {
     #[schemars(extend("x-publish" = "omit-fields"))]
     pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub rate_limits: Option<OneOrMany<RateLimits>>,
+    pub rate_limits: Nullable<OneOrMany<RateLimits>>,
     /// Expiry, RFC 3339.
     pub expires_at: Nullable<Time>,
     /// Zero the usage, reviving an exhausted provider.
     pub reset_usage: Option<bool>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
     /// Settings of the provider, as the Terraform provider sends them.
     #[schemars(extend("x-publish" = "hidden"))]
     pub model_config: Option<Secret<JsonMap>>,

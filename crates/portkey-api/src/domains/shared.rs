@@ -114,6 +114,15 @@ pub(super) fn warn_of_late_alert(args: &JsonMap, findings: &mut Findings) {
     warn_of_late_alert_at("", args, findings);
 }
 
+/// Rejects an alert at zero, which the API refuses, and warns of a late one.
+pub(super) fn check_alert(args: &JsonMap, findings: &mut Findings) {
+    let alert = args.get("alert_threshold").and_then(Value::as_f64);
+    if alert.is_some_and(|alert| alert <= 0.0) {
+        findings.add_error("alert_threshold", "takes a number above 0");
+    }
+    warn_of_late_alert(args, findings);
+}
+
 fn warn_of_late_alert_at(at: &str, fields: &JsonMap, findings: &mut Findings) {
     let number = |name: &str| fields.get(name).and_then(Value::as_f64);
     if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))

@@ -7,7 +7,7 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, warn_of_late_alert};
+use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, check_alert};
 /// Operations of the domain `usage-limits-policies`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
@@ -31,7 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
             "allowance",
             "Budget festlegen",
         ])
-        .with_rule(warn_of_late_alert)
+        .with_rule(check_alert)
         .aliases(&["create-usage-limit"])
         .enterprise()
         .scopes(&["policies.create"]),
@@ -77,7 +77,7 @@ pub const OPERATIONS: &[Operation] = &[
         "allowance",
         "Budget ändern",
     ])
-    .with_rule(warn_of_late_alert)
+    .with_rule(check_alert)
     .aliases(&["update-usage-limit"])
     .enterprise()
     .scopes(&["policies.update"]),
@@ -200,8 +200,7 @@ pub struct CreateUsageLimitsPolicy {
     pub name: Option<String>,
     /// Alert from here; below `credit_limit`.
     ///
-    /// From 1: Portkey's documents; 0 is refused live.
-    #[schemars(range(min = 1))]
+    /// Above 0, which is refused live; a budget of 1 dollar has one below 1.
     pub alert_threshold: Nullable<f64>,
     /// Calendar reset.
     pub periodic_reset: Nullable<Period>,
@@ -253,7 +252,6 @@ pub struct UpdateUsageLimitsPolicy {
     #[schemars(range(min = 0))]
     pub credit_limit: Option<f64>,
     /// Alert from here; below `credit_limit`.
-    #[schemars(range(min = 1))]
     pub alert_threshold: Nullable<f64>,
     /// Calendar reset.
     pub periodic_reset: Nullable<Period>,

@@ -126,7 +126,7 @@ pub struct CreateWorkspace {
     /// Rate caps.
     pub rate_limits: Option<Vec<RateLimits>>,
     /// Emoji shown before the name.
-    pub icon: Option<String>,
+    pub icon: Nullable<String>,
 }
 
 /// What a new workspace's requests carry.
@@ -179,7 +179,7 @@ pub struct UpdateWorkspace {
     #[schemars(extend("x-publish" = "omit-fields"))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
     /// Emoji shown before the name; empty text removes it.
-    pub icon: Option<String>,
+    pub icon: Nullable<String>,
     /// All flags; refused unless the organisation lets its workspaces override them.
     #[schemars(extend("x-publish" = "hidden"))]
     pub security_settings: Option<JsonMap>,

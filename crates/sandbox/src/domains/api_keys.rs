@@ -167,7 +167,7 @@ static RATE_LIMITS: ListSchema = ListSchema::new(FieldType::Object(&RATE_LIMIT))
 static DEFAULTS: ObjectSchema = ObjectSchema::new(&[
     Field::new("metadata", FieldType::AnyObject),
     Field::new("config_id", FieldType::Name).nullable(),
-    Field::new("allow_config_override", FieldType::Bool),
+    Field::new("allow_config_override", FieldType::Bool).nullable(),
 ]);
 
 static ROTATION: ObjectSchema = ObjectSchema {
@@ -176,7 +176,7 @@ static ROTATION: ObjectSchema = ObjectSchema {
         Field::new("rotation_period", FieldType::Enum(&["weekly", "monthly"])).nullable(),
         Field::new("rotation_period_days", FieldType::Integer(1, 365)).nullable(),
         Field::new("next_rotation_at", FieldType::Timestamp).nullable(),
-        TRANSITION_PERIOD,
+        TRANSITION_PERIOD.nullable(),
     ])
 };
 

@@ -32,7 +32,8 @@ static AZURE_DEPLOYMENTS: ListSchema = ListSchema {
 };
 
 const AWS: &[Field] = &[
-    Field::new("aws_auth_type", AUTH_TYPE).required(),
+    // Access keys, if it is left out.
+    Field::new("aws_auth_type", AUTH_TYPE),
     Field::new("aws_region", FieldType::Name).required(),
     Field::new("aws_access_key_id", FieldType::Text),
     Field::new("aws_secret_access_key", FieldType::Text),

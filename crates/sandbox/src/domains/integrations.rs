@@ -51,7 +51,7 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS))
             .with_default(DefaultValue::EmptyList),
         Field::new("pricing_adjustments", FieldType::Multipliers).nullable(),
-        Field::new("tags", FieldType::Labels),
+        Field::new("tags", FieldType::Labels).nullable(),
         Field::new("allow_all_models", FieldType::Bool).with_default(DefaultValue::Bool(false)),
         Field::new("create_default_provider", FieldType::Bool)
             .immutable()

@@ -55,6 +55,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         Field::new("description", FieldType::Text).nullable(),
         Field::new("configurations", FieldType::Object(&CONFIGURATIONS)),
         Field::new("secret_mappings", FieldType::List(&SECRET_MAPPINGS))
+            .nullable()
             .with_default(DefaultValue::EmptyList),
     ],
     secret_fields: &["custom_headers", "passthrough_header"],

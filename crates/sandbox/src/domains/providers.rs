@@ -45,10 +45,10 @@ pub(super) static PROVIDERS: Resource = Resource {
         Field::new("slug", FieldType::Slug).immutable(),
         Field::new("note", FieldType::Text).nullable_on_create(),
         Field::new("usage_limits", FieldType::Object(&USAGE_LIMIT)),
-        Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS)),
+        Field::new("rate_limits", FieldType::ListOrItem(&RATE_LIMITS)).nullable(),
         Field::new("expires_at", FieldType::Timestamp).nullable(),
         Field::new("reset_usage", FieldType::Bool),
-        Field::new("tags", FieldType::Labels),
+        Field::new("tags", FieldType::Labels).nullable(),
     ],
     derived_fields: &[
         LAST_USED,

@@ -44,7 +44,7 @@ static WORKSPACES: Resource = Resource {
     fields: &[
         Field::new("name", FieldType::Name).required(),
         Field::new("description", FieldType::Text),
-        Field::new("icon", FieldType::Text),
+        Field::new("icon", FieldType::Text).nullable(),
         Field::new("defaults", FieldType::Object(&DEFAULTS)).with_default(DefaultValue::Null),
         Field::new("users", FieldType::List(&USERS)).immutable(),
         Field::new("settings", FieldType::AnyObject),

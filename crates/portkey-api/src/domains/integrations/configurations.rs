@@ -15,7 +15,7 @@ use serde::Deserialize;
 /// is_default}], azure_auth_mode* (default|entra|managed|entraFederated|workload),
 /// azure_entra_{tenant_id,client_id,client_secret}, azure_managed_client_id,
 /// azure_workload_{tenant,client}_id. azure-ai: azure_foundry_url*, azure_api_version,
-/// azure_deployment_name, auth too. bedrock, sagemaker: aws_auth_type*
+/// azure_deployment_name, auth too. bedrock, sagemaker: aws_auth_type
 /// (accessKey|assumedRole|apiKey|serviceRole), aws_region*,
 /// aws_{access_key_id,secret_access_key,role_arn,external_id}. sagemaker:
 /// amzn_sagemaker_{custom_attributes,target_model,target_variant,inference_id,inference_component,session_id,model_name}.
@@ -165,14 +165,10 @@ const PROVIDER_SETTINGS: &[ProviderSettings] = &[
             AZURE_AUTH_SETTINGS,
         ],
     ),
-    provider_settings(
-        "bedrock",
-        &["aws_auth_type", "aws_region"],
-        &[AWS_AUTH_SETTINGS],
-    ),
+    provider_settings("bedrock", &["aws_region"], &[AWS_AUTH_SETTINGS]),
     provider_settings(
         "sagemaker",
-        &["aws_auth_type", "aws_region"],
+        &["aws_region"],
         &[AWS_AUTH_SETTINGS, SAGEMAKER_HEADERS],
     ),
     provider_settings(
@@ -211,7 +207,9 @@ const AZURE_AUTH_SETTINGS: &[&str] = &[
     "azure_workload_client_id",
 ];
 
+/// OpenAPI requires `aws_auth_type`. Terraform's provider documents access keys without it.
 const AWS_AUTH_SETTINGS: &[&str] = &[
+    "aws_auth_type",
     "aws_access_key_id",
     "aws_secret_access_key",
     "aws_role_arn",

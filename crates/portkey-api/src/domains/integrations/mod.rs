@@ -225,6 +225,11 @@ const INTEGRATION_WORKSPACES_UPDATE: UpdateRules =
 
 /// Access of all workspaces, and the limits of each, in the form of other servers.
 const ACCESS_ALIASES: &[ArgumentAlias] = &[
+    // In the Python SDK.
+    alias(
+        "override_existing_workspaces_access",
+        "override_existing_workspace_access",
+    ),
     alias(
         "global_workspace_access_enabled",
         "global_workspace_access.enabled",
@@ -263,7 +268,7 @@ const ACCESS_ALIASES: &[ArgumentAlias] = &[
 ];
 
 /// The one model of other servers.
-const MODEL_ALIASES: &[ArgumentAlias] = &[alias("model_slug", "slugs")];
+const MODEL_ALIASES: &[ArgumentAlias] = &[alias("model_slug", "slugs"), alias("models", "slugs")];
 
 /// Fields of `configurations` that other servers take by themselves.
 const CONFIGURATION_ALIASES: &[ArgumentAlias] = &[
@@ -380,7 +385,7 @@ pub struct UpdateIntegration {
     /// As in `create-integration`.
     pub pricing_adjustments: Nullable<PricingAdjustments>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
     /// Whether all models, present and future, are offered.
     #[schemars(extend("x-publish" = "hidden"))]
     pub allow_all_models: Option<bool>,

@@ -135,7 +135,6 @@ pub const OPERATIONS: &[Operation] = &[
             ),
         )
         .with_base(ApiBase::Gateway)
-        .with_rule(run::reject_ineffective_overrides)
         .with_effect(Effect::Read)
         .returns_untrusted_content()
         .with_sensitive_fields(&["data"])
