@@ -127,7 +127,7 @@ impl AppSettings {
                 let sandbox = Sandbox::start_with_clock(([127, 0, 0, 1], 0).into(), faults, now)
                     .await
                     .context("cannot start the sandbox")?;
-                let addresses = Addresses::from_single_host(&sandbox.base_url().parse()?);
+                let addresses = Addresses::from_sandbox(&sandbox.base_url().parse()?);
                 let credentials = Credentials {
                     portkey: Some(key.clone()),
                     enkrypt: Some(key),

@@ -84,7 +84,7 @@ pub(super) struct ListArgs {
     /// Maximum number of changes, up to 100.
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
-    /// List also changes that were made with other Portkey keys.
+    /// List also changes that were made with other Portkey keys, or at other addresses of Portkey.
     #[arg(long)]
     all: bool,
     /// Print JSON.
@@ -160,7 +160,10 @@ impl ChangesCommand {
                         && others.is_ok_and(|others| !is_empty(&others))
                 };
                 match is_other {
-                    true => writeln!(out, "no changes of this key; --all shows those of all keys")?,
+                    true => writeln!(
+                        out,
+                        "no changes of this key at this address; --all shows those of all keys and addresses"
+                    )?,
                     false => print_list(&answer, out)?,
                 }
             }
@@ -243,15 +246,18 @@ fn print_list(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
             let id = change.get(name).and_then(Value::as_str)?;
             Some(format!("  {} {id}", name.replace('_', " ")))
         });
+        let place = change.get("upstream").and_then(Value::as_str);
+        let place = place.map(|place| format!("  at {}", escape_to_one_line(place)));
         writeln!(
             out,
-            "{}  {}  {:<9}  {}  {}{}",
+            "{}  {}  {:<9}  {}  {}{}{}",
             text(change, "time"),
             text(change, "id"),
             text(change, "outcome"),
             text(change, "tool"),
             escape_to_one_line(&targets.join(" ")),
             note.unwrap_or_default(),
+            place.unwrap_or_default(),
         )?;
     }
     let next = answer.pointer("/next/before").and_then(Value::as_str);

@@ -245,6 +245,17 @@ impl Dispatcher {
         }
     }
 
+    /// Returns the base URL that an operation is sent to, as the journal has it. `None` for an unknown
+    /// registry.
+    pub fn upstream_of(&self, operation: &Operation) -> Option<String> {
+        self.upstream.host_name(operation.base())
+    }
+
+    /// Returns the base URLs that operations are sent to, as the journal has them.
+    pub fn upstreams(&self) -> Vec<String> {
+        self.upstream.host_names()
+    }
+
     /// Returns the journal of changes.
     pub const fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref()

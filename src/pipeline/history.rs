@@ -84,6 +84,8 @@ impl Dispatcher {
         let (target, fields) = split_arguments(operation, &args);
         let mut change = NewChange {
             owner: owner_of(call.principal),
+            // Nothing is sent to a registry whose address is unknown.
+            upstream: self.upstream_of(operation).unwrap_or_default(),
             head: ChangeHead {
                 caller: describe_caller(call.principal, call.request_info),
                 operation: operation.name().to_owned(),

@@ -6,6 +6,19 @@ use reqwest::Url;
 /// Host of Portkey's own control plane.
 const PORTKEY_HOST: &str = "api.portkey.ai";
 
+/// Name of the embedded sandbox in the journal: it listens on another port each time.
+const SANDBOX_NAME: &str = "sandbox";
+
+/// Hosts that differ from each other in what they keep.
+const HOSTS: [ApiBase; 6] = [
+    ApiBase::ControlPlane,
+    ApiBase::Gateway,
+    ApiBase::Registry,
+    ApiBase::Catalogue,
+    ApiBase::PriceLists,
+    ApiBase::Enkrypt,
+];
+
 /// The base URLs of all hosts. Operations are spread over several hosts, and some of them take no
 /// key.
 #[derive(Clone, Debug)]
@@ -17,6 +30,7 @@ pub struct Addresses {
     catalogue: Url,
     price_lists: Url,
     enkrypt: Url,
+    is_sandbox: bool,
 }
 
 impl Addresses {
@@ -48,7 +62,16 @@ impl Addresses {
             price_lists: Url::parse("https://configs.portkey.ai")?,
             enkrypt,
             control_plane,
+            is_sandbox: false,
         })
+    }
+
+    /// Uses the embedded sandbox for everything.
+    pub fn from_sandbox(control_plane: &Url) -> Self {
+        Self {
+            is_sandbox: true,
+            ..Self::from_single_host(control_plane)
+        }
     }
 
     /// Uses one host for everything, as the sandbox does.
@@ -66,6 +89,7 @@ impl Addresses {
             catalogue: at("/"),
             price_lists: at("/"),
             enkrypt: at("/"),
+            is_sandbox: false,
         }
     }
 
@@ -82,6 +106,33 @@ impl Addresses {
             ApiBase::Enkrypt => self.enkrypt.clone(),
         })
     }
+
+    /// Returns the name of a host in the journal, which is its base URL without credentials. Both
+    /// versions of the control plane have one name. `None` for an unknown registry.
+    pub(super) fn name(&self, base: ApiBase) -> Option<String> {
+        if self.is_sandbox {
+            return Some(SANDBOX_NAME.to_owned());
+        }
+        let base = match base {
+            ApiBase::ControlPlaneV2 => ApiBase::ControlPlane,
+            base => base,
+        };
+        let mut url = self.base_url(base)?;
+        // Both fail only for an address without a host, which has no credentials either.
+        _ = url.set_username("");
+        _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
+        Some(url.as_str().trim_end_matches('/').to_owned())
+    }
+
+    /// Returns the names of all hosts in the journal.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = HOSTS.iter().filter_map(|base| self.name(*base)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
 }
 
 /// Replaces the suffix `/v1` of the path by `/v2`, or appends `/v2`.
@@ -91,4 +142,35 @@ fn v2_url(first: &Url) -> Url {
     let path = format!("{}/v2", path.strip_suffix("/v1").unwrap_or(path));
     url.set_path(&path);
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(control_plane: &str) -> Addresses {
+        let url = |text: &str| text.parse().unwrap();
+        let enkrypt = url("https://api.enkryptai.com/");
+        Addresses::new(url(control_plane), None, None, enkrypt).unwrap()
+    }
+
+    #[test]
+    fn names_of_hosts_have_no_credentials() {
+        let own = addresses("https://ann:secret@portkey.example:8443/v1/");
+        let name = own.name(ApiBase::ControlPlane).unwrap();
+        assert_eq!(name, "https://portkey.example:8443/v1");
+        assert_eq!(own.name(ApiBase::ControlPlaneV2), Some(name.clone()));
+        assert_eq!(own.name(ApiBase::Registry), None);
+        assert!(own.names().contains(&name));
+        assert!(
+            own.names()
+                .contains(&"https://api.enkryptai.com".to_owned())
+        );
+    }
+
+    #[test]
+    fn sandbox_has_one_name_on_each_port() {
+        let sandbox = Addresses::from_sandbox(&"http://127.0.0.1:4711/v1".parse().unwrap());
+        assert_eq!(sandbox.names(), ["sandbox"]);
+    }
 }

@@ -208,6 +208,17 @@ impl UpstreamClient {
         self.settings.timeout
     }
 
+    /// Returns the base URL of a host without credentials, by which the journal tells upstreams apart.
+    /// `None` for an unknown registry.
+    pub fn host_name(&self, base: ApiBase) -> Option<String> {
+        self.settings.addresses.name(base)
+    }
+
+    /// Returns the base URLs of all hosts without credentials.
+    pub fn host_names(&self) -> Vec<String> {
+        self.settings.addresses.names()
+    }
+
     /// Records attempts and retries in these metrics.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }

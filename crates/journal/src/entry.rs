@@ -23,6 +23,9 @@ pub struct Change {
     pub id: String,
     /// Time at which the write was about to be sent.
     pub time: SystemTime,
+    /// Base URL that the write was sent to, without credentials. `None` for entries of versions that did
+    /// not keep it.
+    pub upstream: Option<String>,
     /// The call, without documents.
     pub head: ChangeHead,
     /// Arguments and prior state. Lists leave it out.
@@ -111,6 +114,8 @@ pub struct ChangeResult {
 pub struct NewChange {
     /// The key by which callers are kept apart.
     pub owner: String,
+    /// Base URL that the write is sent to, without credentials.
+    pub upstream: String,
     /// The call.
     pub head: ChangeHead,
     /// Documents of the call.

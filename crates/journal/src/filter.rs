@@ -12,6 +12,9 @@ pub const MAX_PAGE_CHANGES: usize = 100;
 pub struct ChangeFilter {
     /// The callers whose changes are listed.
     pub scope: ChangeScope,
+    /// Base URLs of the upstreams whose changes are listed, and those of unknown ones. `None` lists
+    /// all.
+    pub upstreams: Option<Vec<String>>,
     /// Name of the operation.
     pub operation: Option<String>,
     /// Value of one of the ids that say which resource is meant, or of what was created.

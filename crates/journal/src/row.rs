@@ -17,6 +17,7 @@ pub(crate) struct HeadRow {
     pub(crate) undoes: Option<String>,
     pub(crate) head: String,
     pub(crate) result: Option<String>,
+    pub(crate) upstream: Option<String>,
     pub(crate) undone_by: Option<String>,
 }
 
@@ -30,6 +31,7 @@ impl HeadRow {
         Ok(Change {
             id: self.id,
             time: from_millis(self.time),
+            upstream: self.upstream,
             head: from_json(&self.head)?,
             detail: None,
             outcome: outcome.ok_or(JournalError::Unreadable)?,

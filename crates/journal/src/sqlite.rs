@@ -21,7 +21,10 @@ use super::{
 };
 
 /// Version of the schema below, in the header of the file.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// Version without the upstream of a change.
+const VERSION_WITHOUT_UPSTREAM: i64 = 1;
 
 /// Mark of this program's files in their header: `PkCj`.
 const APPLICATION_ID: i64 = 0x506b_436a;
@@ -49,7 +52,8 @@ CREATE TABLE changes (
     head TEXT NOT NULL,
     detail TEXT NOT NULL,
     result TEXT,
-    answer TEXT
+    answer TEXT,
+    upstream TEXT
 ) STRICT;
 CREATE INDEX changes_by_owner ON changes (owner, seq);
 CREATE INDEX changes_by_time ON changes (time);
@@ -57,7 +61,7 @@ CREATE INDEX changes_by_undone ON changes (undoes) WHERE undoes IS NOT NULL;
 ";
 
 /// Columns of an entry without its documents, and the latest change that undoes it.
-const HEAD_COLUMNS: &str = "c.id, c.time, c.outcome, c.undoes, c.head, c.result, \
+const HEAD_COLUMNS: &str = "c.id, c.time, c.outcome, c.undoes, c.head, c.result, c.upstream, \
     (SELECT u.id FROM changes u WHERE u.undoes = c.id AND u.outcome IN ('pending', 'done', 'in_doubt') \
      ORDER BY u.seq DESC LIMIT 1)";
 
@@ -115,8 +119,9 @@ impl SqliteJournal {
         let targets = join_values(head.target.values());
         // One statement, so that of several undos of a change at once only one is stored and sent.
         let stored = self.connection.execute(
-            "INSERT INTO changes (id, time, owner, caller, operation, targets, outcome, undoes, head, detail) \
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE ?11 OR ?8 IS NULL OR NOT EXISTS \
+            "INSERT INTO changes \
+             (id, time, owner, caller, operation, targets, outcome, undoes, head, detail, upstream) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12 WHERE ?11 OR ?8 IS NULL OR NOT EXISTS \
              (SELECT 1 FROM changes WHERE undoes = ?8 AND outcome IN ('pending', 'done', 'in_doubt'))",
             params![
                 id,
@@ -130,6 +135,7 @@ impl SqliteJournal {
                 to_json(head),
                 to_json(&change.detail),
                 change.is_forced,
+                change.upstream,
             ],
         )?;
         if stored == 0 {
@@ -190,6 +196,12 @@ impl SqliteJournal {
             ChangeScope::Nobody => return Ok(ChangePage::default()),
             ChangeScope::Owner(owner) => add("c.owner = ?", Box::new(owner.clone())),
             ChangeScope::Everybody => {}
+        }
+        if let Some(upstreams) = &filter.upstreams {
+            add(
+                "(c.upstream IS NULL OR c.upstream IN (SELECT value FROM json_each(?)))",
+                Box::new(to_json(upstreams)),
+            );
         }
         if let Some(operation) = &filter.operation {
             add("c.operation = ?", Box::new(operation.clone()));
@@ -261,7 +273,7 @@ impl SqliteJournal {
         let found = self
             .connection
             .query_row(&query, params![id, owner], |row| {
-                let documents = (row.get::<_, String>(7)?, row.get::<_, Option<String>>(8)?);
+                let documents = (row.get::<_, String>(8)?, row.get::<_, Option<String>>(9)?);
                 Ok((read_head(row), documents))
             })
             .optional()?;
@@ -357,18 +369,26 @@ fn prepare_schema(path: &Path, connection: &mut Connection) -> Result<(), Journa
     connection
         .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
         .map_err(failure)?;
-    // Of several processes that find the file empty, one creates the schema.
-    let created = connection
+    // Of several processes that find the file empty or old, one creates or changes the schema.
+    let prepared = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failure)?;
-    if is_empty(&created).map_err(failure)? {
-        created.execute_batch(SCHEMA).map_err(failure)?;
+    if is_empty(&prepared).map_err(failure)? {
+        prepared.execute_batch(SCHEMA).map_err(failure)?;
         let header = format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
         );
-        created.execute_batch(&header).map_err(failure)?;
+        prepared.execute_batch(&header).map_err(failure)?;
+    } else if pragma(&prepared, "application_id").map_err(failure)? == APPLICATION_ID
+        && pragma(&prepared, "user_version").map_err(failure)? == VERSION_WITHOUT_UPSTREAM
+    {
+        // An older process that has the file open goes on: it leaves the column empty.
+        let change = format!(
+            "ALTER TABLE changes ADD COLUMN upstream TEXT; PRAGMA user_version = {SCHEMA_VERSION}"
+        );
+        prepared.execute_batch(&change).map_err(failure)?;
     }
-    created.commit().map_err(failure)?;
+    prepared.commit().map_err(failure)?;
     if pragma(connection, "application_id").map_err(failure)? != APPLICATION_ID {
         return Err(JournalStartError::NoJournal(path.to_owned()));
     }
@@ -404,7 +424,8 @@ fn read_head(row: &Row<'_>) -> Result<Change, JournalError> {
         undoes: row.get(3)?,
         head: row.get(4)?,
         result: row.get(5)?,
-        undone_by: row.get(6)?,
+        upstream: row.get(6)?,
+        undone_by: row.get(7)?,
     }
     .into_change()
 }

@@ -176,6 +176,9 @@ impl ChangeContext<'_> {
         response: Option<ApprovalResponse>,
         record: &mut CallRecord,
     ) -> Result<AppliedPlan, CallError> {
+        if plan.is_known_form() {
+            self.check_upstreams(plan)?;
+        }
         keeper.take_again().await.map_err(progress_failed)?;
         let mut progress = keeper.load().await.map_err(progress_failed)?;
         if progress.steps.is_empty() {

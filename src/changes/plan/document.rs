@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub const PLAN_TTL: Duration = Duration::from_secs(3600);
 
 /// Form of plans. A plan of another form is not applied.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// A plan that was computed for one caller.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -22,6 +22,9 @@ pub struct ChangePlan {
     pub id: String,
     /// Name of the caller.
     pub caller: String,
+    /// Base URLs that its steps are sent to, without credentials. Plans of the form before have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<String>,
     /// Time until which it can be applied, in seconds since 1970.
     pub expires: u64,
     /// The steps, in the order in which they are made.
@@ -68,11 +71,17 @@ pub enum StepState {
 }
 
 impl ChangePlan {
-    pub(super) fn new(id: String, caller: String, steps: Vec<PlannedStep>) -> Self {
+    pub(super) fn new(
+        id: String,
+        caller: String,
+        upstreams: Vec<String>,
+        steps: Vec<PlannedStep>,
+    ) -> Self {
         Self {
             form: FORM,
             id,
             caller,
+            upstreams,
             expires: unix_seconds() + PLAN_TTL.as_secs(),
             steps,
         }

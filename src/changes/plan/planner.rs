@@ -195,12 +195,38 @@ impl<'a> ChangeContext<'a> {
         let id = random_bytes::<ID_BYTES>()
             .map_err(|_| InputError::new("", "the system gives no random numbers"))?;
         let (planned, shown, is_untrusted) = self.survey(&steps, &StepValues::new()).await?;
-        let plan = ChangePlan::new(hex::encode(id), self.principal.name.to_string(), planned);
+        let upstreams = self.upstreams_of(&planned);
+        let caller = self.principal.name.to_string();
+        let plan = ChangePlan::new(hex::encode(id), caller, upstreams, planned);
         Ok(PlannedChanges {
             plan,
             steps: shown,
             is_untrusted,
         })
+    }
+
+    /// Returns the base URLs that steps are sent to.
+    fn upstreams_of(&self, steps: &[PlannedStep]) -> Vec<String> {
+        let entries = steps
+            .iter()
+            .filter_map(|step| self.dispatcher.catalog().find(&step.tool).ok());
+        let upstreams = entries.filter_map(|entry| self.dispatcher.upstream_of(entry.operation));
+        upstreams.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Rejects a plan that was made for another upstream: what has the same ids there is something
+    /// else, and what the plan creates would be created here, too.
+    pub(super) fn check_upstreams(&self, plan: &ChangePlan) -> Result<(), InputError> {
+        let upstreams = self.upstreams_of(&plan.steps);
+        if plan.upstreams == upstreams {
+            return Ok(());
+        }
+        let what = format!(
+            "was made for {}, and this server calls {}; make a plan for the latter",
+            plan.upstreams.join(", "),
+            upstreams.join(", ")
+        );
+        Err(InputError::new("plan", what))
     }
 
     /// Rejects references to secrets that are shown once. They would be kept with the progress.

@@ -80,6 +80,8 @@ impl<'a> ChangeContext<'a> {
     ) -> Result<PreparedUndo<'a>, CallError> {
         check_outcome(change, force)?;
         let entry = self.dispatcher.catalog().find(&change.head.operation)?;
+        let upstream = self.dispatcher.upstream_of(entry.operation);
+        check_upstream(change, upstream.as_deref(), force)?;
         if let Some(UndoSemantics::Impossible(reason)) = entry.operation.undo_semantics() {
             return Err(impossible(change, reason).into());
         }
@@ -288,6 +290,23 @@ impl<'a> ChangeContext<'a> {
             _ => Err(impossible(change, "nothing reads what it changed").into()),
         }
     }
+}
+
+/// Rejects changes of another upstream: what has the same id there is something else. The upstream of
+/// an entry of an older version is not known.
+fn check_upstream(change: &Change, upstream: Option<&str>, force: bool) -> Result<(), InputError> {
+    let why = match change.upstream.as_deref() {
+        made_at if made_at.is_some() && made_at == upstream => return Ok(()),
+        Some(made_at) => format!(
+            "it was made at {made_at}, and this server calls {}; undo it with a server that calls the former",
+            upstream.unwrap_or("another address")
+        ),
+        None if force => return Ok(()),
+        None => format!(
+            "it was made by a version that did not keep the address of Portkey. If it was this one, give              `{FORCE_ARGUMENT}: true` (in the shell `--force`)"
+        ),
+    };
+    Err(impossible(change, &why))
 }
 
 /// Rejects changes that changed nothing, or are undone already.

@@ -66,8 +66,9 @@ impl Server {
         match tool {
             HistoryTool::List => {
                 let scope = ChangeScope::Owner(owner_of(principal));
+                let upstreams = Some(self.dispatcher.upstreams());
                 let value = self
-                    .list_changes(journal, scope, Some(principal), &args.args)
+                    .list_changes(journal, (scope, upstreams), Some(principal), &args.args)
                     .await?;
                 let is_untrusted = false;
                 Ok(ToolTarget::Described(BuiltinResult {
@@ -94,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Lists the changes of all callers, for the user who can read the file.
+    /// Lists the changes of all callers and upstreams, for the user who can read the file.
     ///
     /// # Errors
     /// Returns an error if there is no journal, or an argument is invalid.
@@ -111,15 +112,16 @@ impl Server {
         let journal = self.dispatcher.journal();
         let journal = journal.ok_or_else(|| InputError::new("", NO_JOURNAL))?;
         Ok(self
-            .list_changes(journal, ChangeScope::Everybody, None, &args)
+            .list_changes(journal, (ChangeScope::Everybody, None), None, &args)
             .await?)
     }
 
-    /// Lists changes. `viewer` sees those of operations that are open to it.
+    /// Lists changes within a scope and of upstreams. `viewer` sees those of operations that are open to
+    /// it.
     async fn list_changes(
         &self,
         journal: &Journal,
-        scope: ChangeScope,
+        (scope, upstreams): (ChangeScope, Option<Vec<String>>),
         viewer: Option<&Principal>,
         args: &JsonMap,
     ) -> Result<Value, InputError> {
@@ -134,6 +136,7 @@ impl Server {
         };
         let filter = ChangeFilter {
             scope,
+            upstreams,
             // A tool may be named as a client lists it.
             operation: text("tool").map(|name| match self.dispatcher.catalog().find(&name) {
                 Ok(entry) => entry.operation.name().to_owned(),
@@ -156,7 +159,8 @@ impl Server {
         let is_open = |change: &&Change| {
             viewer.is_none_or(|viewer| self.may_see_operation(viewer, &change.head.operation))
         };
-        let changes: Vec<Value> = page.changes.iter().filter(is_open).map(summarize).collect();
+        let changes = page.changes.iter().filter(is_open);
+        let changes: Vec<Value> = changes.map(|change| self.summarize(change)).collect();
         let mut answer = json!({ "changes": changes });
         if let (Some(next), Some(answer)) = (next, answer.as_object_mut()) {
             answer.insert("next".to_owned(), json!({ "before": next }));
@@ -189,9 +193,24 @@ impl Server {
             })
     }
 
+    /// Summarizes a change for a list. Its upstream is named if this server calls another one.
+    fn summarize(&self, change: &Change) -> Value {
+        let mut summary = summarize(change);
+        let operation = self.dispatcher.catalog().find(&change.head.operation);
+        let current = operation
+            .ok()
+            .and_then(|entry| self.dispatcher.upstream_of(entry.operation));
+        if let (Some(upstream), Some(fields)) = (&change.upstream, summary.as_object_mut())
+            && Some(upstream) != current.as_ref()
+        {
+            fields.insert("upstream".to_owned(), upstream.as_str().into());
+        }
+        summary
+    }
+
     /// Shows a change with its documents. The prior state is shown to callers who may read it.
     fn show_change(&self, change: &Change, may_read: bool) -> BuiltinResult {
-        let mut shown = summarize(change);
+        let mut shown = self.summarize(change);
         let head = &change.head;
         let is_untrusted = may_read && head.is_untrusted;
         if let Some(fields) = shown.as_object_mut() {
@@ -334,7 +353,7 @@ impl ToolCallFlow<'_> {
     }
 }
 
-/// Summarizes a change for a list.
+/// Summarizes a change without its upstream.
 fn summarize(change: &Change) -> Value {
     let head = &change.head;
     let mut fields = JsonMap::new();

@@ -115,6 +115,7 @@ struct ChangePage<'a> {
     changes: Vec<ChangeRow<'a>>,
     more: usize,
     operation: &'a str,
+    upstream: Option<String>,
     client: Option<String>,
     status: Option<u16>,
     error: Option<String>,
@@ -141,10 +142,11 @@ pub(super) struct UndoForm {
 }
 
 impl ChangeQuery {
-    fn filter(&self) -> ChangeFilter {
+    fn filter(&self, upstreams: Vec<String>) -> ChangeFilter {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         ChangeFilter {
             scope: ChangeScope::Everybody,
+            upstreams: Some(upstreams),
             operation: given(&self.tool),
             target: given(&self.target),
             caller: given(&self.caller),
@@ -200,7 +202,8 @@ pub(super) async fn list(
 ) -> Result<Response, Response> {
     let signed_in = access.session().ok_or_else(pages::not_found)?;
     let (history, journal) = find_history(&server, signed_in).await?;
-    let page = match journal.list(query.filter()).await {
+    let upstreams = history.server.dispatcher().upstreams();
+    let page = match journal.list(query.filter(upstreams)).await {
         Ok(page) => page,
         Err(error) => {
             let text = format!("The history cannot be read: {error}.");
@@ -262,6 +265,7 @@ pub(super) async fn show(
         changes: details.iter().map(ChangeRow::new).collect(),
         more,
         operation: &change.head.operation,
+        upstream: change.upstream.as_deref().map(format_text),
         client: change.head.caller.client.as_deref().map(format_text),
         status: change.result.status,
         error: change.result.error.as_deref().map(format_text),
@@ -370,6 +374,20 @@ fn obstacle(history: &History, change: &Change) -> Option<&'static str> {
             "This server has no key of its own, so its callers undo their changes themselves, with undo-change.",
         );
     };
+    let dispatcher = history.server.dispatcher();
+    let operation = dispatcher.catalog().find(&change.head.operation);
+    let upstream = operation
+        .ok()
+        .and_then(|entry| dispatcher.upstream_of(entry.operation));
+    if change.upstream.is_none() {
+        return Some(
+            "A version made it that did not keep the address of Portkey. If it was this one, its caller can undo it \
+             with undo-change and force.",
+        );
+    }
+    if change.upstream != upstream {
+        return Some("It was made at another address of Portkey than this server calls.");
+    }
     if !change.outcome.may_have_taken_effect() {
         return Some("It changed nothing.");
     }

@@ -9,6 +9,7 @@ mod sequences;
 mod store;
 mod undo;
 mod undo_safety;
+mod upstreams;
 
 use std::{path::PathBuf, time::Duration};
 

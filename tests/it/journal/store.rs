@@ -38,6 +38,25 @@ impl TestStore {
         }
     }
 
+    /// Makes the store one of a version that did not keep upstreams.
+    fn forget_upstreams(&self) {
+        match self {
+            Self::File(folder) => {
+                let older = rusqlite::Connection::open(Self::file(folder)).unwrap();
+                older
+                    .execute_batch(
+                        "ALTER TABLE changes DROP COLUMN upstream; PRAGMA user_version = 1",
+                    )
+                    .unwrap();
+            }
+            #[cfg(all(unix, feature = "postgres"))]
+            Self::Postgres(server) => {
+                server.run("ALTER TABLE portkey_mcp_changes DROP COLUMN upstream");
+                server.run("UPDATE portkey_mcp_journal SET version = 1");
+            }
+        }
+    }
+
     async fn open(&self) -> Journal {
         Journal::open(&self.settings()).await.unwrap()
     }
@@ -54,9 +73,13 @@ fn stores() -> Vec<TestStore> {
     stores
 }
 
+/// Upstream of the changes.
+const HERE: &str = "https://portkey.example/v1";
+
 pub(super) fn change(owner: &str, target: &str) -> NewChange {
     NewChange {
         owner: owner.to_owned(),
+        upstream: HERE.to_owned(),
         head: ChangeHead {
             caller: ChangeCaller {
                 principal: "ann".to_owned(),
@@ -167,6 +190,54 @@ async fn two_handles_share_a_store() {
         assert_eq!(error, JournalError::NoSuchChange);
         assert_eq!(count(of(of_other)).await, 1);
         assert_eq!(count(of(ChangeScope::Nobody)).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_other_upstreams_are_left_out() {
+    const THERE: &str = "https://other.example/v1";
+    for store in stores() {
+        let journal = store.open().await;
+        finish(journal.begin(change("a", "pc-1")).await.unwrap()).await;
+        let there = NewChange {
+            upstream: THERE.to_owned(),
+            ..change("a", "pc-2")
+        };
+        finish(journal.begin(there).await.unwrap()).await;
+        let targets = async |upstreams: Option<Vec<String>>| -> Vec<String> {
+            let filter = ChangeFilter {
+                upstreams,
+                ..of(ChangeScope::Everybody)
+            };
+            let changes = journal.list(filter).await.unwrap().changes;
+            let named = changes.iter().map(|change| {
+                let target = &change.head.target["slug"];
+                format!("{target} {}", change.upstream.as_deref().unwrap_or("-"))
+            });
+            named.collect()
+        };
+        let (one, two) = (format!("pc-1 {HERE}"), format!("pc-2 {THERE}"));
+        assert_eq!(targets(Some(vec![HERE.to_owned()])).await, [one.as_str()]);
+        let both = vec![HERE.to_owned(), THERE.to_owned()];
+        assert_eq!(targets(Some(both)).await, [two.as_str(), &one]);
+        assert_eq!(targets(Some(Vec::new())).await, [""; 0]);
+        assert_eq!(targets(None).await, [two, one]);
+        store.forget_upstreams();
+        let journal = store.open().await;
+        let filter = ChangeFilter {
+            upstreams: Some(vec![HERE.to_owned()]),
+            ..of(ChangeScope::Everybody)
+        };
+        // Those of a store without upstreams are of nobody knows which.
+        let changes = journal.list(filter).await.unwrap().changes;
+        let kept: Vec<_> = changes
+            .iter()
+            .map(|change| change.upstream.clone())
+            .collect();
+        assert_eq!(kept, [None, None]);
+        finish(journal.begin(change("a", "pc-3")).await.unwrap()).await;
+        let latest = journal.list(of(ChangeScope::Everybody)).await.unwrap();
+        assert_eq!(latest.changes[0].upstream.as_deref(), Some(HERE));
     }
 }
 

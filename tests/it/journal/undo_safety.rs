@@ -1,6 +1,9 @@
 //! Undos that would take something from others, and that are refused.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -11,7 +14,7 @@ use crate::support::{
     policy::PolicyFile,
     process::command,
     server::ServerProcess,
-    upstream::{MockUpstream, http_response},
+    upstream::{MockUpstream, ResponseAction, http_response},
 };
 
 const CONFIG: &str = "pc-support-fallback";
@@ -84,35 +87,36 @@ async fn name_that_was_changed_again_is_kept() {
 #[tokio::test]
 async fn deletion_is_not_undone_while_the_upstream_fails() {
     let sandbox = ServerProcess::sandbox_api().start();
-    let server =
-        HistoryServer::start_from(ServerProcess::http().upstream(&sandbox.url).api_key("any"));
+    let address: SocketAddr = sandbox.url.split('/').nth(2).unwrap().parse().unwrap();
+    let failure = Arc::new(Mutex::new(None));
+    let fails = failure.clone();
+    let upstream = MockUpstream::start_by(move |_, _| match *fails.lock().unwrap() {
+        None => ResponseAction::Forward(address),
+        Some(status) => {
+            let headers = "content-type: application/json\r\n";
+            http_response(status, headers, "{\"message\":\"no\"}")
+        }
+    })
+    .await;
+    let server = HistoryServer::start_from(
+        ServerProcess::http()
+            .upstream(&upstream.base_url)
+            .api_key("any")
+            .args(&["--retries", "0"]),
+    );
     server
         .answer("delete-config", json!({ "slug": CONFIG }))
         .await;
     let id = server.last_change().await["id"].clone();
     for status in ["500 Internal Server Error", "403 Forbidden"] {
-        let headers = "content-type: application/json\r\n";
-        let failing =
-            MockUpstream::start(move |_| http_response(status, headers, "{\"message\":\"no\"}"))
-                .await;
-        let other = ServerProcess::http()
-            .upstream(&failing.base_url)
-            .api_key("any")
-            .variables(WITH_JOURNAL)
-            .args(&["--retries", "0", "--journal", server.file.to_str().unwrap()])
-            .start();
-        let (failed, text) = call(&other, "undo-change", json!({ "id": id })).await;
-        assert!(
-            failed && text.contains("not known that it is gone"),
-            "{text}"
-        );
-        assert!(
-            failing
-                .requests()
-                .iter()
-                .all(|request| request.method == "GET")
-        );
+        let before = upstream.count();
+        *failure.lock().unwrap() = Some(status);
+        let text = server.error("undo-change", json!({ "id": id })).await;
+        assert!(text.contains("not known that it is gone"), "{text}");
+        let requests = upstream.requests_after(before);
+        assert!(requests.iter().all(|request| request.method == "GET"));
     }
+    *failure.lock().unwrap() = None;
     let undone = server.answer("undo-change", json!({ "id": id })).await;
     assert_eq!(undone["by"], "create-config", "{undone}");
 }

@@ -6,7 +6,10 @@ use super::LOCK_CLASS;
 use crate::error::{JournalError, JournalStartError};
 
 /// Version of the tables below, in one of them.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+
+/// Version without the upstream of a change.
+const VERSION_WITHOUT_UPSTREAM: i32 = 1;
 
 /// Second key of the lock under which tables are created.
 const LOCK_KEY: i32 = 0;
@@ -29,7 +32,8 @@ CREATE TABLE portkey_mcp_changes (
     detail TEXT NOT NULL,
     result TEXT,
     answer TEXT,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    upstream TEXT
 );
 CREATE INDEX portkey_mcp_changes_by_owner ON portkey_mcp_changes (owner, seq);
 CREATE INDEX portkey_mcp_changes_by_time ON portkey_mcp_changes (time);
@@ -50,14 +54,12 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Journal
         let reason = format!("the encoding of the database is {encoding}; create one with UTF8");
         return Err(JournalStartError::Tables { reason });
     }
-    if !exists(connection).await.map_err(failure)? {
-        create(connection).await.map_err(failure)?;
+    let is_current = exists(connection).await.map_err(failure)?
+        && read_version(connection).await.map_err(failure)? != VERSION_WITHOUT_UPSTREAM;
+    if !is_current {
+        create_or_update(connection).await.map_err(failure)?;
     }
-    let found: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM portkey_mcp_journal")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failure)?;
-    let found = found.unwrap_or_default();
+    let found = read_version(connection).await.map_err(failure)?;
     if found != SCHEMA_VERSION {
         return Err(JournalStartError::OtherTables {
             found,
@@ -73,8 +75,16 @@ async fn exists(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         .await
 }
 
-/// Creates the tables, unless another replica has done that meanwhile.
-async fn create(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn read_version(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    let found: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM portkey_mcp_journal")
+        .fetch_one(connection)
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Creates the tables, or adds what those of an older version lack, unless another replica has done
+/// that meanwhile.
+async fn create_or_update(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // Of the session, which ends next: only a transaction that begins after the wait is sure to see what
     // another replica created.
     sqlx::query("SELECT pg_advisory_lock($1, $2)")
@@ -86,6 +96,15 @@ async fn create(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if !exists(&mut transaction).await? {
         sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO portkey_mcp_journal (version) VALUES ($1)")
+            .bind(SCHEMA_VERSION)
+            .execute(&mut *transaction)
+            .await?;
+    } else if read_version(&mut transaction).await? == VERSION_WITHOUT_UPSTREAM {
+        // Older replicas that are running go on: they leave the column empty.
+        sqlx::raw_sql("ALTER TABLE portkey_mcp_changes ADD COLUMN upstream TEXT")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("UPDATE portkey_mcp_journal SET version = $1")
             .bind(SCHEMA_VERSION)
             .execute(&mut *transaction)
             .await?;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Columns of an entry without its documents, and the latest change that undoes it.
-const HEAD_COLUMNS: &str = "c.id, c.time, c.outcome, c.undoes, c.head, c.result, \
+const HEAD_COLUMNS: &str = "c.id, c.time, c.outcome, c.undoes, c.head, c.result, c.upstream, \
      (SELECT u.id FROM portkey_mcp_changes u WHERE u.undoes = c.id \
      AND u.outcome IN ('pending', 'done', 'in_doubt') ORDER BY u.seq DESC LIMIT 1) AS undone_by";
 
@@ -59,8 +59,8 @@ async fn insert(connection: &mut PgConnection, entry: &NewEntry) -> Result<(), J
     let bytes = caller.len() + targets.len() + head.len() + detail.len();
     sqlx::query(
         "INSERT INTO portkey_mcp_changes \
-         (id, time, owner, caller, operation, targets, outcome, undoes, head, detail, bytes) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         (id, time, owner, caller, operation, targets, outcome, undoes, head, detail, bytes, upstream) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(id)
     .bind(to_millis(*time))
@@ -73,6 +73,7 @@ async fn insert(connection: &mut PgConnection, entry: &NewEntry) -> Result<(), J
     .bind(head)
     .bind(detail)
     .bind(to_count(bytes))
+    .bind(&change.upstream)
     .execute(connection)
     .await?;
     Ok(())
@@ -91,6 +92,12 @@ pub(super) fn build_list(
         .push(" FROM portkey_mcp_changes c WHERE TRUE");
     if let Some(owner) = owner {
         query.push(" AND c.owner = ").push_bind(owner.clone());
+    }
+    if let Some(upstreams) = &filter.upstreams {
+        query
+            .push(" AND (c.upstream IS NULL OR c.upstream = ANY(")
+            .push_bind(upstreams.clone())
+            .push("))");
     }
     if let Some(operation) = &filter.operation {
         query
@@ -150,6 +157,7 @@ pub(super) fn read_head(row: &PgRow) -> Result<Change, JournalError> {
         undoes: row.try_get("undoes")?,
         head: row.try_get("head")?,
         result: row.try_get("result")?,
+        upstream: row.try_get("upstream")?,
         undone_by: row.try_get("undone_by")?,
     }
     .into_change()
