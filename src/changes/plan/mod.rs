@@ -8,22 +8,25 @@
 //! [`ChangeContext::apply_plan`]: super::ChangeContext::apply_plan
 
 mod apply;
+mod check;
 mod document;
 mod parse;
+mod placeholders;
 mod planner;
 mod probe;
 mod progress;
 mod references;
+mod shown;
 mod store;
 
 pub use self::{
     apply::{AppliedPlan, ApplyObserver, DONE_ALREADY, StopReason},
     document::{ChangePlan, PLAN_TTL, PlannedStep, StepState},
     parse::{MAX_PLAN_BYTES, MAX_PLAN_STEPS, StepInput, parse_document, parse_value},
-    planner::{PlannedChanges, ShownStep},
     progress::{
         FileProgress, PlanProgress, ProgressError, ProgressKeeper, StepProgress, StoreProgress,
         write_private,
     },
+    shown::{PlannedChanges, ShownStep},
     store::{MAX_TOKEN_BYTES, PlanStore},
 };
