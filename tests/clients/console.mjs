@@ -1,9 +1,13 @@
 // The console for approvals in Debian's Chromium: signing in, deciding, denying several calls, the
-// keyboard alone, a phone's width, dark mode, no JavaScript; and axe-core finds nothing on any page.
+// keyboard alone, a phone's width, dark mode, no JavaScript, the access tokens of a proxy; and axe-core
+// finds nothing on any page.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { once } from "node:events";
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -51,6 +55,21 @@ function prove(what, check) {
 }
 
 async function main() {
+  const browser = await puppeteer.launch({
+    executablePath: CHROMIUM,
+    // The servers on this machine are all that it opens.
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  });
+  try {
+    await tryWithToken(browser);
+    await tryWithOAuth(browser);
+  } finally {
+    await browser.close();
+  }
+}
+
+// The console with the token of its file: all pages.
+async function tryWithToken(browser) {
   const folder = mkdtempSync(join(tmpdir(), "portkey-mcp-"));
   const file = join(folder, "admin.json");
   const server = await serve(
@@ -60,11 +79,6 @@ async function main() {
     ...["--journal", join(folder, "journal.db")],
   );
   const { url, token } = JSON.parse(readFileSync(file, "utf8"));
-  const browser = await puppeteer.launch({
-    executablePath: CHROMIUM,
-    // The server on this machine is all that it opens.
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-  });
   try {
     const trial = new Trial(browser, server.url, url, token);
     await trial.signIn();
@@ -79,16 +93,91 @@ async function main() {
     await trial.signOut();
     prove("no page logs an error", () => assert.deepEqual(trial.errors, []));
   } finally {
-    await browser.close();
     server.process.kill();
     await server.ended;
     rmSync(folder, { recursive: true });
   }
 }
 
+// The console behind a proxy that signs people in: the browser sends what such a proxy would add.
+async function tryWithOAuth(browser) {
+  const issuer = await Issuer.start();
+  const folder = mkdtempSync(join(tmpdir(), "portkey-mcp-"));
+  const [file, settings, key] = ["admin.json", "oauth.toml", "portkey-key"].map((name) => join(folder, name));
+  writeFileSync(key, "key-of-the-sandbox", { mode: 0o600 });
+  writeFileSync(settings, `
+    resource = "${RESOURCE}"
+    issuer = "${issuer.url}"
+    [console]
+    role = "portkey-approver"
+    audience = "portkey-mcp-console"
+    name_claim = "email"
+    [[tenant]]
+    value = "support-agent"
+    portkey_key = "file:${key}"
+  `);
+  const server = await serve(
+    ...["--auth", "oauth", "--auth-file", settings, "--approve-writes", "--approve-deletes"],
+    ...["--admin-auth", "oauth", "--admin-listen", "127.0.0.1:0", "--admin-file", file],
+  );
+  try {
+    const { url } = JSON.parse(readFileSync(file, "utf8"));
+    const scope = "portkey:read portkey:write portkey:delete";
+    const caller = issuer.token({ aud: RESOURCE, sub: "support-agent", scope });
+    const trial = new Trial(browser, server.url, url, undefined, caller);
+    await trial.signInByToken(issuer);
+    prove("no page logs an error", () => assert.deepEqual(trial.errors, []));
+  } finally {
+    server.process.kill();
+    await server.ended;
+    issuer.close();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const RESOURCE = "https://mcp.example.com/mcp";
+
+// An authorization server: its metadata, its key, and tokens that it would issue.
+class Issuer {
+  static async start() {
+    const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const keys = [{ ...publicKey.export({ format: "jwk" }), kid: "a", alg: "ES256", use: "sig" }];
+    const server = createServer((request, answer) => {
+      const documents = {
+        "/.well-known/oauth-authorization-server": { issuer: issuer.url, jwks_uri: `${issuer.url}/keys` },
+        "/keys": { keys },
+      };
+      const document = documents[request.url];
+      answer.writeHead(document ? 200 : 404, { "content-type": "application/json" });
+      answer.end(JSON.stringify(document ?? {}));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const issuer = Object.assign(new Issuer(), { server, privateKey, url: `http://127.0.0.1:${server.address().port}` });
+    return issuer;
+  }
+
+  token(claims) {
+    const now = Math.floor(Date.now() / 1000);
+    const parts = [
+      { alg: "ES256", kid: "a", typ: "JWT" },
+      { iss: this.url, iat: now, exp: now + 600, ...claims },
+    ];
+    const signed = parts.map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+    const signature = sign("sha256", Buffer.from(signed), { key: this.privateKey, dsaEncoding: "ieee-p1363" });
+    return `${signed}.${signature.toString("base64url")}`;
+  }
+
+  close() {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+}
+
 class Trial {
-  constructor(browser, mcp, url, token) {
-    Object.assign(this, { browser, mcp, url, token, errors: [] });
+  // `token` signs in at the console, and `caller` is the access token of calls.
+  constructor(browser, mcp, url, token, caller) {
+    Object.assign(this, { browser, mcp, url, token, caller, errors: [] });
   }
 
   async open(path, context = this.context) {
@@ -151,6 +240,7 @@ class Trial {
       headers: {
         "content-type": "application/json",
         accept: "application/json, text/event-stream",
+        ...(this.caller && { authorization: `Bearer ${this.caller}` }),
         "mcp-protocol-version": "2026-07-28",
         "mcp-method": "tools/call",
         "mcp-name": name,
@@ -187,6 +277,40 @@ class Trial {
     await page.focus("#by");
     await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
     prove("the token signs in, and leads to the page that was wanted", () => assert.equal(page.url(), `${this.url}/audit`));
+    await page.close();
+  }
+
+  // Opens the console as a person whom the proxy has signed in.
+  async openAs(issuer, claims) {
+    const context = await this.browser.createBrowserContext();
+    const page = await context.newPage();
+    page.setDefaultTimeout(TIMEOUT);
+    const token = issuer.token({ aud: "portkey-mcp-console", ...claims });
+    await page.setExtraHTTPHeaders({ authorization: `Bearer ${token}` });
+    await page.setViewport(DESKTOP);
+    await page.goto(`${this.url}/`);
+    return page;
+  }
+
+  async signInByToken(issuer) {
+    const id = await this.ask("update-config", CONFIG);
+    const dana = { sub: "u-1", email: "dana@example.com", roles: ["staff", "portkey-approver"] };
+    let page = await this.openAs(issuer, dana);
+    const shown = await text(page);
+    prove("OAuth: the inbox opens without a form", () => assert.match(shown, /Signed in as dana@example\.com/));
+    await this.check(page, "OAuth: inbox");
+    await this.picture(page, "console-oauth", { viewport: { ...DESKTOP, height: 500 } });
+    await page.goto(`${this.url}/calls/${id}`);
+    await submit(page, "button.deny");
+    assert.match(await text(page), /Denied\. Nothing is sent/);
+    prove("OAuth: a call is denied", () => {});
+    const { text: told } = await this.call("update-config", CONFIG);
+    prove("OAuth: its caller is told", () => assert.match(told, /declined/));
+    await page.close();
+    page = await this.openAs(issuer, { sub: "u-2", email: "eve@example.com", roles: ["staff"] });
+    const refused = await text(page);
+    prove("OAuth: nobody without the role gets in", () => assert.match(refused, /You may not decide about calls here/));
+    await this.check(page, "OAuth: page without the role");
     await page.close();
   }
 
