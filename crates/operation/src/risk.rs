@@ -288,6 +288,9 @@ const HEIGHT_FIELDS: &[&str] = &["credit_limit", "value"];
 /// Names of the fields that say what a limit counts, and over which time.
 const MEASURE_FIELDS: &[&str] = &["type", "unit", "periodic_reset", "periodic_reset_days"];
 
+/// Name of the field of a limit that says when it starts anew.
+const RESET_FIELD: &str = "next_usage_reset_at";
+
 /// Returns true if the limits at a path of the arguments are higher than those of the state.
 fn is_raised_at(path: &str, args: &JsonMap, state: &Value) -> bool {
     let state = state
@@ -350,7 +353,10 @@ fn is_raised(new: &Value, old: Option<&Value>) -> bool {
                 old.get(*name)
                     .is_some_and(|old| is_raised(new.get(*name).unwrap_or(&Value::Null), Some(old)))
             };
-            MEASURE_FIELDS.iter().any(is_other) || HEIGHT_FIELDS.iter().any(is_higher)
+            let is_reset = new
+                .get(RESET_FIELD)
+                .is_some_and(|new| !new.is_null() && old.get(RESET_FIELD) != Some(new));
+            is_reset || MEASURE_FIELDS.iter().any(is_other) || HEIGHT_FIELDS.iter().any(is_higher)
         }
         (Value::Array(old), new) => old.iter().filter(|old| !is_no_limit(old)).any(|old| {
             let new = items(new).iter().find(|new| is_same_item(old, new));
@@ -449,6 +455,13 @@ mod tests {
                 usage,
                 limits(9),
                 json!({"data": limits(5)}),
+                true,
+            ),
+            case(
+                "an earlier start of the next period",
+                usage,
+                json!({"usage_limits": {"credit_limit": 5, "next_usage_reset_at": "2026-01-01T00:00:00Z"}}),
+                limits(5),
                 true,
             ),
             case(

@@ -6,6 +6,7 @@ mod console_tokens;
 mod forms;
 mod page;
 mod redis_user;
+mod risk_table;
 mod sensitive;
 mod several;
 mod tickets;

@@ -1,10 +1,17 @@
 //! `--approve-sensitive`: calls with a risk need approval, all others do not.
 
+use std::fs;
+
 use portkey_api::domains::DOMAINS;
 use portkey_operation::{CompiledOperation, Effect, Operation};
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::process::run_cli;
+use crate::support::{
+    process::{command, run_cli},
+    requests::client,
+    server::{ServerProcess, serve_sandbox},
+};
 
 const SERVICE_KEY: &str = "id=850d3ff4-5bd6-4000-8000-000000000033";
 const USAGE_POLICY: &str = "policy_usage_limits_id=efa6f4a6-5354-4000-8000-00000000003f";
@@ -45,6 +52,21 @@ fn only_calls_with_a_risk_need_approval() {
         ],
         &["update-rate-limits-policy", RATE_POLICY, "value=121"],
         &["update-label", LABEL, "name=production-eu"],
+        &[
+            "update-api-key",
+            SERVICE_KEY,
+            "expires_at=2030-01-01T00:00:00Z",
+        ],
+        &[
+            "update-integration",
+            "slug=openai-production",
+            "key=sk-new-0123456789abcdef",
+        ],
+        // In a wrapper of the body, and under another name.
+        &[
+            "update-user",
+            r#"{"id": "0a5d0000-0000-4000-8000-00000000ada2", "body": {"role": "admin"}}"#,
+        ],
         // The same as a patch.
         &[
             "update-usage-limits-policy",
@@ -79,6 +101,86 @@ fn only_calls_with_a_risk_need_approval() {
             assert_eq!(done, !is_asked, "{call:?}: {log}");
         }
     }
+}
+
+#[tokio::test]
+async fn risks_are_seen_over_the_api_itself() {
+    let server = serve_sandbox(&["--rest", "--approve-sensitive"]);
+    let user = MEMBER.trim_start_matches("user_id=");
+    let policy = USAGE_POLICY.trim_start_matches("policy_usage_limits_id=");
+    let users = format!("/v1/admin/users/{user}");
+    let policies = format!("/v1/policies/usage-limits/{policy}");
+    let bodies = [
+        (&users, r#"{"role":"admin"}"#, 403),
+        (&users, r#"{"role":"ADMIN"}"#, 403),
+        (&policies, r#"{"credit_limit":151}"#, 403),
+        (&policies, r#"{"credit_limit":149}"#, 200),
+    ];
+    for (path, body, status) in bodies {
+        let url = format!("{}{path}", server.url.trim_end_matches("/mcp"));
+        let request = client()
+            .request(Method::PUT, url)
+            .header("content-type", "application/json")
+            .body(body);
+        let response = request.send().await.unwrap();
+        let found = response.status();
+        let text = response.text().await.unwrap();
+        assert_eq!(found, status, "{path} {body}: {text}");
+        assert_eq!(text.contains("approval_required"), status == 403, "{text}");
+    }
+}
+
+#[test]
+fn risks_are_seen_in_steps_of_plans() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("changes.yaml");
+    let user = MEMBER.replace('=', ": ");
+    let policy = USAGE_POLICY.replace('=', ": ");
+    let document = format!(
+        "- tool: update-user\n  arguments: {{{user}, role: admin}}\n\
+         - tool: update-usage-limits-policy\n  arguments: {{{policy}, patch: {{credit_limit: 151}}}}\n\
+         - tool: update-usage-limits-policy\n  arguments: {{{policy}, credit_limit: 149}}\n"
+    );
+    fs::write(&file, document).unwrap();
+    let file = file.to_str().unwrap();
+    let (done, shown, log) = run_cli(&["plan", file, "--sandbox", "--approve-sensitive"]);
+    assert!(done, "{log}");
+    assert_eq!(shown.matches("needs approval").count(), 2, "{shown}");
+    let (done, shown, log) = run_cli(&["apply", file, "--sandbox", "--approve-sensitive"]);
+    assert!(!done && log.contains("approval of a human"), "{shown}{log}");
+}
+
+#[test]
+fn undo_that_raises_a_limit_needs_approval() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.db");
+    let sandbox = ServerProcess::sandbox_api().start();
+    let run = |args: &[&str]| {
+        let output = command(args)
+            .env("PORTKEY_MCP_NO_JOURNAL", "false")
+            .args(["--api-key", "any-key-of-the-sandbox"])
+            .args(["--base-url", &sandbox.url, "--approve-sensitive"])
+            .args(["--journal", journal.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let lower = [
+        "call",
+        "update-usage-limits-policy",
+        USAGE_POLICY,
+        "credit_limit=149",
+    ];
+    let (done, text) = run(&lower);
+    assert!(done, "{text}");
+    let (_, list) = run(&["changes", "list"]);
+    let id = list.split("  ").nth(1).unwrap();
+    let (done, text) = run(&["changes", "undo", id]);
+    assert!(
+        !done && text.contains("needs the approval of a human"),
+        "{text}"
+    );
 }
 
 /// Names of arguments that change privileges, limits or production, and have to be declared where

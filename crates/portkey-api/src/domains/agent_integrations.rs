@@ -38,6 +38,9 @@ pub const OPERATIONS: &[Operation] = &[
         "update-agent-integration",
         "/agent-integrations/{agent_integration_id}",
     )
+    .with_risks(&[
+        risk(Risk::Privilege, "changes how callers sign in to the agent").if_given("auth_type"),
+    ])
     .with_update(
         UpdateRules::read_by("get-agent-integration")
             .with_fields(&[
@@ -65,6 +68,10 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-integration-skills",
         "/agent-integrations/{agent_integration_id}/skills",
     )
+    .with_risks(&[risk(
+        Risk::Privilege,
+        "changes which skills of the agent are open",
+    )])
     .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&[

@@ -49,6 +49,10 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-agent-server-skills",
         "/agent-servers/{agent_server_id}/skills",
     )
+    .with_risks(&[risk(
+        Risk::Privilege,
+        "changes which skills of the agent are open",
+    )])
     .without_patch("Portkey has not documented what becomes of the entries that it does not name")
     .with_stability(Stability::Preview)
     .with_search_terms(&[

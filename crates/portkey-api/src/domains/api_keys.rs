@@ -66,6 +66,10 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
         .with_risks(&[
             risk(Risk::Privilege, "replaces what the key may do").if_given("scopes"),
+            risk(Risk::Privilege, "changes until when the key is valid").if_given("expires_at"),
+            risk(Risk::Privilege, "changes until when the key is valid")
+                .if_given("rotation_policy"),
+            risk(Risk::Production, "changes what requests of the key get").if_given("defaults"),
             risk(Risk::Budget, "lets an exhausted key spend again")
                 .if_value("reset_usage", &["true"]),
             risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),

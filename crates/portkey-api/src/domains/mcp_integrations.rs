@@ -28,6 +28,9 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_mcp_integrations.list",
         ]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
+        .with_risks(&[
+            risk(Risk::Secret, "uses stored secrets for an MCP server").if_given("secret_mappings")
+        ])
         .with_argument_aliases(HEADER_ALIASES)
         .with_search_terms(&[
             "onboard server",
@@ -51,6 +54,14 @@ pub const OPERATIONS: &[Operation] = &[
         "update-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
+    .with_risks(&[
+        risk(Risk::Secret, "changes which stored secrets are used").if_given("secret_mappings"),
+        risk(
+            Risk::Privilege,
+            "changes how callers sign in to the MCP server",
+        )
+        .if_given("auth_type"),
+    ])
     .with_update(
         UpdateRules::read_by("get-mcp-integration")
             .with_fields(&[UpdateField::merged("configurations")])
@@ -92,6 +103,8 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
     )
+    .with_risks(&[risk(Risk::Privilege, "opens tools of the MCP server")
+        .if_value("capabilities[].enabled", &["true"])])
     .with_update(
         UpdateRules::read_by("list-mcp-integration-capabilities")
             .with_read_arguments(&[("page_size", "500")])

@@ -60,6 +60,8 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
+    .with_risks(&[risk(Risk::Privilege, "opens tools of the MCP server")
+        .if_value("capabilities[].enabled", &["true"])])
     .with_update(
         UpdateRules::read_by("list-mcp-server-capabilities")
             .with_read_arguments(&[("page_size", "500")])

@@ -2,7 +2,7 @@
 //!
 //! Preview, as in the domain `agent-integrations`.
 
-use portkey_operation::{JsonMap, Operation, Secret, Stability, post, put};
+use portkey_operation::{JsonMap, Operation, Risk, Secret, Stability, post, put, risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +18,14 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .scopes(&["plugins.create"]),
     put::<UpdatePlugin>("update-plugin", "/plugins/{organisation_integration_id}")
+        .with_risks(&[
+            risk(Risk::Secret, "replaces the credentials of a partner").if_given("credentials"),
+            risk(
+                Risk::Production,
+                "changes whether guardrails can use the partner",
+            )
+            .if_given("status"),
+        ])
         .without_patch("no operation reads a single plugin")
         .with_stability(Stability::Preview)
         .with_search_terms(&[

@@ -45,6 +45,9 @@ pub const OPERATIONS: &[Operation] = &[
         "update-prompt-partial",
         "/prompts/partials/{prompt_partial_id}",
     )
+    .with_risks(&[
+        risk(Risk::Production, "changes whether prompts can include it").if_given("status"),
+    ])
     .with_update(
         UpdateRules::read_by("get-prompt-partial")
             .with_read_arguments(&[("version", "latest")])

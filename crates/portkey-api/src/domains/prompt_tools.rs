@@ -23,6 +23,9 @@ pub const OPERATIONS: &[Operation] = &[
         .with_stability(Stability::Preview)
         .with_search_terms(&["function calling", "define function", "Funktion anlegen"]),
     put::<UpdateTool>("update-prompt-tool", "/tools/{tool_id}")
+        .with_risks(&[
+            risk(Risk::Production, "changes whether prompts can use it").if_given("status")
+        ])
         .without_patch("no operation reads a single tool")
         .with_base(ApiBase::ControlPlaneV2)
         .with_stability(Stability::Preview)

@@ -39,6 +39,13 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
         .with_risks(&[
+            risk(
+                Risk::Privilege,
+                "changes until when the provider can be used",
+            )
+            .if_given("expires_at"),
+            risk(Risk::Production, "changes how requests reach the provider")
+                .if_given("model_config"),
             risk(Risk::Budget, "lets an exhausted provider spend again")
                 .if_value("reset_usage", &["true"]),
             risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),

@@ -42,6 +42,10 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
         .with_risks(&[
+            risk(Risk::Secret, "replaces the credential of a provider").if_given("key"),
+            risk(Risk::Secret, "replaces the credentials of deployments")
+                .if_given("deploymentConfig"),
+            risk(Risk::Secret, "changes which stored secrets are used").if_given("secret_mappings"),
             risk(Risk::Budget, "raises or lifts a budget").if_raised("usage_limits"),
             risk(Risk::Budget, "raises or lifts a rate limit").if_raised("rate_limits"),
         ])

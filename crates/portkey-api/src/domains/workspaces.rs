@@ -21,6 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
     post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
+        .with_risks(&[risk(Risk::Privilege, "lets users into the workspace").if_given("users")])
         .with_argument_aliases(DEFAULTS_ALIASES)
         .with_search_terms(&[
             "team",
@@ -37,6 +38,11 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
         .with_risks(&[
+            risk(
+                Risk::Production,
+                "changes what requests of the workspace get",
+            )
+            .if_given("defaults"),
             risk(Risk::Privilege, "changes what members may see and do")
                 .if_given("security_settings"),
             risk(Risk::Privilege, "changes the settings of the workspace").if_given("settings"),

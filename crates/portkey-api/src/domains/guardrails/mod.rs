@@ -12,7 +12,7 @@ pub use checks::Check;
 
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
-    Findings, JsonMap, Open, Operation, TextOr, UpdateRules, delete, get, post, put,
+    Findings, JsonMap, Open, Operation, Risk, TextOr, UpdateRules, delete, get, post, put, risk,
 };
 
 use super::shared::key_field;
@@ -99,7 +99,10 @@ pub const OPERATIONS: &[Operation] = &[
     put::<SetMcpServer>(
         "set-guardrail-mcp-server",
         "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
-    ).without_patch("no operation reads a single mapping; `replace-guardrail-mcp-servers` takes one for all of them")
+    )
+        .with_risks(&[
+            risk(Risk::Production, "changes which calls of tools the guardrail sees"),
+        ]).without_patch("no operation reads a single mapping; `replace-guardrail-mcp-servers` takes one for all of them")
     .with_search_terms(&[
         "protect",
         "attach",

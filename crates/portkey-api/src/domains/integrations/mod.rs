@@ -41,6 +41,10 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_integrations.list",
         ]),
     post::<CreateIntegration>("create-integration", "/integrations")
+        .with_risks(
+            &[risk(Risk::Secret, "uses stored secrets for an integration")
+                .if_given("secret_mappings")],
+        )
         .with_argument_aliases(CONFIGURATION_ALIASES)
         .with_search_terms(&[
             "connect",
@@ -67,6 +71,12 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(READ_SCOPES),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
+        .with_risks(&[
+            risk(Risk::Secret, "replaces the credential of a provider").if_given("key"),
+            risk(Risk::Secret, "changes which stored secrets are used").if_given("secret_mappings"),
+            risk(Risk::Privilege, "lets workspaces use all models")
+                .if_value("allow_all_models", &["true"]),
+        ])
         .with_update(INTEGRATION_UPDATE)
         .with_argument_aliases(CONFIGURATION_ALIASES)
         .with_search_terms(&[
@@ -105,6 +115,12 @@ pub const OPERATIONS: &[Operation] = &[
         "bulk-update-integration-models",
         "/integrations/{slug}/models",
     )
+    .with_risks(&[
+        risk(Risk::Privilege, "lets workspaces use all models")
+            .if_value("allow_all_models", &["true"]),
+        risk(Risk::Privilege, "lets workspaces use more models")
+            .if_value("models[].enabled", &["true"]),
+    ])
     .with_update(INTEGRATION_MODELS_UPDATE)
     .with_search_terms(&[
         "turn off",

@@ -8,8 +8,8 @@ use serde::Deserialize;
 pub use auth_settings::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use portkey_operation::{
-    Findings, JsonMap, Nullable, Open, Operation, Secret, UpdateField, UpdateRules, delete, get,
-    post, put,
+    Findings, JsonMap, Nullable, Open, Operation, Risk, Secret, UpdateField, UpdateRules, delete,
+    get, post, put, risk,
 };
 
 use super::shared::Tags;
@@ -27,6 +27,7 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["secret_references.list"]),
     post::<CreateSecretReference>("create-secret-reference", "/secret-references")
+        .with_risks(&[risk(Risk::Secret, "makes a secret of the manager usable")])
         .with_search_terms(&[
             "key store",
             "credential store",
@@ -57,6 +58,18 @@ pub const OPERATIONS: &[Operation] = &[
         "update-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
+    .with_risks(&[
+        risk(Risk::Privilege, "lets all workspaces use the secret")
+            .if_value("allow_all_workspaces", &["true"]),
+        risk(
+            Risk::Privilege,
+            "changes which workspaces may use the secret",
+        )
+        .if_given("allowed_workspaces"),
+        risk(Risk::Secret, "changes which secret is used").if_given("secret_path"),
+        risk(Risk::Secret, "changes which secret is used").if_given("secret_key"),
+        risk(Risk::Secret, "changes how secrets are read").if_given("auth_config"),
+    ])
     .with_update(
         UpdateRules::read_by("get-secret-reference")
             .with_fields(&[UpdateField::merged("auth_config")])
