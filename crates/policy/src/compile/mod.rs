@@ -15,6 +15,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use portkey_api::catalog::Catalog;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::selection::MAX_NAME_BYTES;
 use self::{
     limits::CounterTable,
     normalize::{RuleDraft, build_drafts},

@@ -9,7 +9,7 @@ use portkey_api::catalog::{Catalog, find_own_tool, suggest_tools};
 use portkey_operation::did_you_mean;
 
 /// Maximum length of a name or a glob, in bytes.
-const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 
 /// An operation with the properties that policies match on.
 pub(super) struct OperationEntry {

@@ -137,7 +137,7 @@ type Mapped = Vec<(Subjects, Option<String>)>;
 fn map_rule(kind: RuleKind, source: &str) -> Result<Mapped, String> {
     let tokens = tokenize(source, 1).map_err(|(_, reason)| reason)?;
     let mut parser = Parser::new(&tokens);
-    let node = parser.parse_or(0)?;
+    let node = parser.parse_condition()?;
     if parser.peek().is_some() {
         return Err("a part of the expression does not map".to_owned());
     }

@@ -5,12 +5,16 @@
 //! "true without an error" and "false without an error", with the guards that each part needs.
 
 use super::{
-    quote,
+    MAX_EXPRESSION_BYTES, quote,
     tokens::{Token, TokenKind},
 };
 
 /// Maximum nesting depth of a condition.
 const MAX_DEPTH: usize = 24;
+
+/// Maximum number of comparisons and other leaves of a condition. Conditions are trees, which are
+/// walked by recursion.
+const MAX_LEAVES: usize = 500;
 
 /// A condition.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,11 +67,17 @@ pub(super) enum ErrorRule {
 pub(super) struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
+    /// Number of leaves of the condition that is being parsed.
+    leaves: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) const fn new(tokens: &'a [Token]) -> Self {
-        Self { tokens, at: 0 }
+        Self {
+            tokens,
+            at: 0,
+            leaves: 0,
+        }
     }
 
     pub(super) fn peek(&self) -> Option<&'a TokenKind> {
@@ -115,7 +125,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    pub(super) fn parse_or(&mut self, depth: usize) -> Result<Node, String> {
+    /// Parses a condition.
+    pub(super) fn parse_condition(&mut self) -> Result<Node, String> {
+        self.leaves = 0;
+        self.parse_or(0)
+    }
+
+    fn parse_or(&mut self, depth: usize) -> Result<Node, String> {
         if depth > MAX_DEPTH {
             return Err("the condition has too many levels".to_owned());
         }
@@ -150,6 +166,10 @@ impl<'a> Parser<'a> {
     }
 
     fn parse_comparison(&mut self) -> Result<Node, String> {
+        self.leaves += 1;
+        if self.leaves > MAX_LEAVES {
+            return Err(format!("the condition has more than {MAX_LEAVES} parts"));
+        }
         if self.takes_word("has") {
             self.expect("(")?;
             let path = self.parse_path()?;
@@ -250,12 +270,26 @@ pub(super) type MapPath = fn(&[String]) -> Result<Vec<String>, String>;
 
 impl Node {
     /// Writes the expression that is true if the condition is `wanted` without an error.
+    ///
+    /// # Errors
+    /// Returns an error if a part does not map, or the expression is longer than a policy takes. Parts
+    /// are checked, too, because the sides of `&&` and `||` may be written more than once.
     pub(super) fn to_cel(
         &self,
         wanted: bool,
         errors: ErrorRule,
         map_path: MapPath,
     ) -> Result<String, String> {
+        let written = self.write(wanted, errors, map_path)?;
+        match written.len() <= MAX_EXPRESSION_BYTES {
+            true => Ok(written),
+            false => Err(format!(
+                "its condition is longer than the {MAX_EXPRESSION_BYTES} bytes of an expression here; split the rule"
+            )),
+        }
+    }
+
+    fn write(&self, wanted: bool, errors: ErrorRule, map_path: MapPath) -> Result<String, String> {
         let write = |node: &Self, wanted| node.to_cel(wanted, errors, map_path);
         // With a leaf, the value itself; the guards are the same for both.
         let leaf = |path: &[String], value: &dyn Fn(&str) -> String| {

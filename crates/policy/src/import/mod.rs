@@ -8,10 +8,18 @@ mod toolhive;
 
 use std::fmt::Write;
 
-use crate::{document::yaml_options, expression::Expression};
+use crate::{
+    compile::MAX_NAME_BYTES,
+    document::{MAX_POLICY_BYTES, yaml_options},
+    expression::{Expression, MAX_EXPRESSION_BYTES},
+};
 
 /// Maximum number of rules that are imported.
 const MAX_IMPORTED_RULES: usize = 1_000;
+
+/// Maximum number of rules that stand for denials which do not map. One of them denies everything
+/// already.
+const MAX_STAND_INS: usize = 100;
 
 /// Gateway whose rules are imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +62,13 @@ pub fn import(format: ImportFormat, text: &str) -> Result<Imported, ImportError>
     if output.rules.is_empty() && output.unmapped.is_empty() {
         return Err(ImportError("the file has no rules".to_owned()));
     }
-    Ok(output.finish())
+    let imported = output.finish();
+    match imported.text.len() <= MAX_POLICY_BYTES {
+        true => Ok(imported),
+        false => Err(ImportError(format!(
+            "its rules make a policy of more than {MAX_POLICY_BYTES} bytes; import parts of it"
+        ))),
+    }
 }
 
 fn parse_yaml(text: &str) -> Result<serde_json::Value, ImportError> {
@@ -92,6 +106,13 @@ impl Subjects {
             resources: any(),
         }
     }
+
+    /// Returns true if a policy takes all patterns.
+    fn are_names(&self) -> bool {
+        let all = [&self.tools, &self.prompts, &self.resources].into_iter();
+        all.flatten()
+            .all(|name| !name.trim().is_empty() && name.len() <= MAX_NAME_BYTES)
+    }
 }
 
 /// A rule that maps.
@@ -107,6 +128,8 @@ struct Output {
     rules: Vec<ImportedRule>,
     unmapped: Vec<String>,
     notes: Vec<String>,
+    /// Number of rules that stand for denials which do not map.
+    stand_ins: usize,
     /// True if calls that no rule allows are denied.
     denies_by_default: bool,
 }
@@ -117,6 +140,10 @@ impl Output {
         let checked = rule.when.as_deref().map(Expression::compile).transpose();
         match checked {
             Err(reason) => self.report(line, rule.effect, &reason),
+            Ok(_) if !rule.subjects.are_names() => {
+                let reason = format!("a name has between 1 and {MAX_NAME_BYTES} characters");
+                self.report(line, rule.effect, &reason);
+            }
             Ok(_) if self.rules.len() >= MAX_IMPORTED_RULES => {
                 let reason = format!("there are more than {MAX_IMPORTED_RULES} rules");
                 self.report(line, rule.effect, &reason);
@@ -129,7 +156,8 @@ impl Output {
     /// its absence opens nothing.
     fn report(&mut self, line: u64, effect: RuleEffect, reason: &str) {
         self.unmapped.push(format!("line {line}: {reason}"));
-        if effect == RuleEffect::Deny {
+        if effect == RuleEffect::Deny && self.stand_ins < MAX_STAND_INS {
+            self.stand_ins += 1;
             self.rules.push(ImportedRule {
                 name: format!("not imported from line {line}: replace it"),
                 effect,
@@ -142,8 +170,9 @@ impl Output {
     fn finish(self) -> Imported {
         let mut text = String::new();
         for unmapped in &self.unmapped {
-            let line: Vec<_> = unmapped.lines().collect();
-            _ = writeln!(text, "# Not imported: {}", line.join(" "));
+            // A control character could end the comment, and what follows it would be a part of the policy.
+            let line = unmapped.replace(is_break_or_control, " ");
+            _ = writeln!(text, "# Not imported: {line}");
         }
         text.push_str("version: \"1\"\n");
         let default = match self.denies_by_default {
@@ -186,11 +215,23 @@ impl Output {
     }
 }
 
+/// Returns true for characters that no line of YAML has, and those that other programs break lines at.
+fn is_break_or_control(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
+}
+
 /// Quotes a text for YAML and for CEL, which both take what JSON writes.
 fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod properties;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;

@@ -188,8 +188,62 @@ deny(principal, action, resource);
 fn file_of_something_else_is_an_error() {
     assert!(import(ImportFormat::Agentgateway, "version: '1'\n").is_err());
     assert!(import(ImportFormat::Toolhive, "version: '1'\n").is_err());
-    let deep = "!".repeat(100_000);
-    let text = format!("permit(principal, action, resource) when {{ {deep}true }};");
-    let imported = imported(ImportFormat::Toolhive, &text);
+    let broken = "cedar:\n  policies:\n  - 'permit(principal, action, resource);\n";
+    let error = import(ImportFormat::Toolhive, broken).unwrap_err();
+    assert!(!error.to_string().contains("permit"), "{error}");
+}
+
+/// Conditions that would take a stack or a memory without end.
+#[test]
+fn conditions_without_an_end_are_listed() {
+    let levels = 23;
+    let doubled = format!(
+        "{}context.arg_a == 1{}",
+        "((context.arg_b == 1 || ".repeat(levels / 2),
+        ") && context.arg_c == 1)".repeat(levels / 2)
+    );
+    for (condition, reason) in [
+        (format!("{}true", "!".repeat(100_000)), "too many levels"),
+        (format!("{}true", "(".repeat(100_000)), "too many levels"),
+        (
+            vec!["context.arg_a == 1"; 100_000].join(" || "),
+            "more than 500 parts",
+        ),
+        (vec!["context.arg_a == 1"; 400].join(" && "), "longer than"),
+        (doubled, "longer than"),
+    ] {
+        let text = format!("permit(principal, action, resource) when {{ {condition} }};");
+        let imported = imported(ImportFormat::Toolhive, &text);
+        assert_eq!(imported.unmapped.len(), 1);
+        assert!(imported.unmapped[0].contains(reason), "{reason}");
+        let condition = condition.replace("context.arg_", "jwt.");
+        let quoted = serde_json::Value::from(condition);
+        let text = format!("mcpAuthorization: {{ rules: [{{ require: {quoted} }}] }}\n");
+        let imported = import(ImportFormat::Agentgateway, &text).unwrap();
+        assert!(!imported.unmapped.is_empty(), "{reason}");
+    }
+}
+
+#[test]
+fn names_that_no_policy_takes_are_listed() {
+    let long = "x".repeat(300);
+    for name in ["", "  ", &long] {
+        let text = format!(
+            "forbid(principal, action == Action::\"call_tool\", resource == Tool::\"{name}\");"
+        );
+        let imported = imported(ImportFormat::Toolhive, &text);
+        assert!(imported.unmapped[0].contains("a name has between 1"));
+        let cases = "cases:\n  - { call: list-labels, expect: deny }\n";
+        assert_cases(&imported, cases);
+    }
+}
+
+/// A comment ends where YAML ends a line, and not only where Rust does.
+#[test]
+fn reasons_stay_in_their_comment() {
+    let text = "permit(principal, action == Action::\"call_tool\", resource == Tool::\"a*\rdefault: allow\r#\");";
+    let imported = imported(ImportFormat::Toolhive, text);
     assert_eq!(imported.unmapped.len(), 1);
+    let cases = "cases:\n  - { call: list-labels, expect: deny, rule: default }\n";
+    assert_cases(&imported, cases);
 }

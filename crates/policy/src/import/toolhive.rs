@@ -23,6 +23,8 @@ pub(super) fn import(text: &str, output: &mut Output) -> Result<(), ImportError>
             }
             policies.ok_or_else(|| ImportError("the file has no `cedar.policies`".to_owned()))?
         }
+        // A configuration with an error in it, and not policies alone.
+        Err(error) if looks_like_configuration(text) => return Err(error),
         _ => vec![Value::from(text)],
     };
     let mut offset = 0;
@@ -40,23 +42,62 @@ pub(super) fn import(text: &str, output: &mut Output) -> Result<(), ImportError>
         if let Some(found) = found.filter(|_| !first.is_empty()) {
             offset += found;
         }
-        import_policies(policy, line_of(text, offset), output);
-        offset = (offset + 1).min(text.len());
+        let line = text.get(offset..).unwrap_or_default().lines().next();
+        // In quotes, all lines of a policy may stand on one of the file.
+        let is_one_line =
+            policy.lines().count() > 1 && line.is_some_and(|line| line.contains("\\n"));
+        let lines = PolicyLines {
+            first: line_of(text, offset),
+            is_one_line,
+        };
+        import_policies(policy, lines, output);
+        // Another policy of the same text is a later one.
+        let rest = text.get(offset..).unwrap_or_default();
+        offset += rest.chars().next().map_or(0, char::len_utf8);
     }
     Ok(())
 }
 
-fn import_policies(text: &str, first_line: u64, output: &mut Output) {
-    let tokens = match tokenize(text, first_line) {
+/// Returns true if a line begins as those of ToolHive's configuration do, in YAML or JSON.
+fn looks_like_configuration(text: &str) -> bool {
+    let begins = |line: &str| {
+        let line = line.trim_start().trim_start_matches(['{', '"', ' ']);
+        ["cedar", "policies"].iter().any(|name| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.trim_start_matches('"').starts_with(':'))
+        })
+    };
+    text.lines().any(begins)
+}
+
+/// The lines of the file at which a text of policies stands.
+#[derive(Clone, Copy)]
+struct PolicyLines {
+    first: u64,
+    is_one_line: bool,
+}
+
+impl PolicyLines {
+    /// Returns the line of the file for a line that was counted in the text.
+    const fn find(self, counted: u64) -> u64 {
+        match self.is_one_line {
+            true => self.first,
+            false => counted,
+        }
+    }
+}
+
+fn import_policies(text: &str, lines: PolicyLines, output: &mut Output) {
+    let tokens = match tokenize(text, lines.first) {
         Ok(tokens) => tokens,
         Err((line, reason)) => {
-            output.report(line, RuleEffect::Deny, &reason);
+            output.report(lines.find(line), RuleEffect::Deny, &reason);
             return;
         }
     };
     let mut parser = Parser::new(&tokens);
     while parser.peek().is_some() {
-        let line = parser.line();
+        let line = lines.find(parser.line());
         let mut policy = CedarPolicy::default();
         match policy.parse(&mut parser) {
             Ok(()) => policy.add_to(line, output),
@@ -109,7 +150,7 @@ impl CedarPolicy {
                 () => break,
             };
             parser.expect("{")?;
-            self.conditions.push((parser.parse_or(0)?, wanted));
+            self.conditions.push((parser.parse_condition()?, wanted));
             parser.expect("}")?;
         }
         parser.expect(";")
