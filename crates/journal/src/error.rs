@@ -53,6 +53,34 @@ pub enum JournalStartError {
          password has special characters, and only parameters that docs/changes.md names"
     )]
     InvalidAddress,
+    /// A file that the address of PostgreSQL names cannot be used.
+    #[error(
+        "cannot use {path}, which `{parameter}` in the address of the journal's PostgreSQL (--journal-url) names: \
+         {reason}. Name a file in PEM that this server may read"
+    )]
+    InvalidFile {
+        /// Parameter of the address.
+        parameter: &'static str,
+        /// Path of the file, for people.
+        path: String,
+        /// Reason of the failure.
+        reason: String,
+    },
+    /// A root certificate is named, and the certificate of the server would not be checked.
+    #[error(
+        "the address of the journal's PostgreSQL (--journal-url) has `sslrootcert`, and its `sslmode` checks no \
+         certificate; give `sslmode=verify-full`"
+    )]
+    UnusedRoot,
+    /// The certificate of PostgreSQL is not accepted.
+    #[error(
+        "the certificate of the journal's PostgreSQL (--journal-url) is not accepted: {reason}. Name the file of its \
+         authority as `sslrootcert`, and the host that it is for"
+    )]
+    Untrusted {
+        /// Reason of the rejection.
+        reason: String,
+    },
     /// PostgreSQL cannot be reached, or refuses the user.
     #[error(
         "cannot use the journal in PostgreSQL (--journal-url): {reason}. Start the database, correct the address, or \
@@ -112,6 +140,9 @@ pub enum JournalError {
     /// The server of the database cannot be reached.
     #[error("its database cannot be reached: {0}")]
     Unreachable(String),
+    /// The certificate of the database's server is not accepted.
+    #[error("the certificate of its database is not accepted: {0}")]
+    Untrusted(String),
     /// An entry cannot be read.
     #[error("an entry of it cannot be read")]
     Unreadable,

@@ -5,6 +5,8 @@ mod crash;
 mod history;
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres_tls;
 mod sequences;
 mod store;
 mod undo;

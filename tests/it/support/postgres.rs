@@ -2,11 +2,13 @@
 
 use std::{
     fs,
-    path::Path,
+    net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use rcgen::{CertificateParams, DnType, KeyPair};
 use tempfile::TempDir;
 
 use super::programs::find_program;
@@ -24,10 +26,24 @@ const SERVER_USER: &str = "nobody";
 pub(crate) struct PostgresServer {
     child: Child,
     folder: TempDir,
+    /// Port of connections over TLS, if there are any.
+    port: Option<u16>,
 }
 
 impl PostgresServer {
     pub(crate) fn start() -> Self {
+        Self::start_on(None)
+    }
+
+    /// Starts a server that also takes connections over TLS, as `localhost`.
+    pub(crate) fn start_with_tls() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        Self::start_on(Some(port))
+    }
+
+    fn start_on(port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
@@ -43,8 +59,16 @@ impl PostgresServer {
         let output = init.output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "initdb: {log}");
-        let child = spawn(&folder);
-        let server = Self { child, folder };
+        if port.is_some() {
+            write_certificate(folder.path(), "server");
+            write_certificate(folder.path(), "other");
+        }
+        let child = spawn(&folder, port);
+        let server = Self {
+            child,
+            folder,
+            port,
+        };
         server.wait_until_ready();
         server
     }
@@ -53,6 +77,17 @@ impl PostgresServer {
     pub(crate) fn url(&self) -> String {
         let socket = self.folder.path().display();
         format!("postgres://portkey:{PASSWORD}@localhost/postgres?host={socket}")
+    }
+
+    /// Returns the address of connections over TLS to a host, with more parameters.
+    pub(crate) fn tls_url(&self, host: &str, parameters: &str) -> String {
+        let port = self.port.unwrap();
+        format!("postgres://portkey:{PASSWORD}@{host}:{port}/postgres?{parameters}")
+    }
+
+    /// Returns the file of a certificate: that of the `server`, or an `other` one.
+    pub(crate) fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.crt"))
     }
 
     /// Runs a statement; returns what it prints, one row a line.
@@ -75,6 +110,7 @@ impl PostgresServer {
             .args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet"])
             .args(["--username", "portkey", "--dbname", "postgres", "--host"])
             .arg(self.folder.path())
+            .args(["--port", &self.port.unwrap_or(5432).to_string()])
             .env("PGPASSWORD", PASSWORD);
         shell
     }
@@ -88,7 +124,7 @@ impl PostgresServer {
 
     /// Starts the server again, with the previous data.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.folder);
+        self.child = spawn(&self.folder, self.port);
         self.wait_until_ready();
     }
 
@@ -118,18 +154,45 @@ impl Drop for PostgresServer {
     }
 }
 
-fn spawn(folder: &TempDir) -> Child {
+/// Writes a certificate for `localhost`, and its key for the server.
+fn write_certificate(folder: &Path, name: &str) {
+    let pair = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    let certificate = parameters.self_signed(&pair).unwrap();
+    fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
+    let key = folder.join(format!("{name}.key"));
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    // The server refuses a key that others can read.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&key, mode).unwrap();
+    give_away(&key);
+}
+
+fn spawn(folder: &TempDir, port: Option<u16>) -> Child {
     let mut command = as_server_user("postgres");
     command
         .arg("-D")
         .arg(folder.path().join("data"))
         .arg("-k")
         .arg(folder.path())
-        // No port, and so none that is taken. Acknowledged is on the disk, as by default.
-        .args(["-c", "listen_addresses=", "-c", "shared_buffers=8MB"])
+        // Acknowledged is on the disk, as by default.
+        .args(["-c", "shared_buffers=8MB"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    match port {
+        // No port, and so none that is taken.
+        None => command.args(["-c", "listen_addresses="]),
+        Some(port) => {
+            let file = |name: &str| folder.path().join(name).display().to_string();
+            command
+                .args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on"])
+                .args(["-c", &format!("port={port}")])
+                .args(["-c", &format!("ssl_cert_file={}", file("server.crt"))])
+                .args(["-c", &format!("ssl_key_file={}", file("server.key"))])
+        }
+    };
     command.spawn().unwrap()
 }
 

@@ -322,8 +322,11 @@ impl PostgresJournal {
 
 /// Connects once, for an error that says more than that of a pool, and prepares the tables.
 async fn prepare(options: &PgConnectOptions) -> Result<(), JournalStartError> {
-    let no_connection = |error: sqlx::Error| JournalStartError::NoConnection {
-        reason: JournalError::from(error).to_string(),
+    let no_connection = |error: sqlx::Error| match JournalError::from(error) {
+        JournalError::Untrusted(reason) => JournalStartError::Untrusted { reason },
+        error => JournalStartError::NoConnection {
+            reason: error.to_string(),
+        },
     };
     let mut connection = options.connect().await.map_err(no_connection)?;
     set_up(&mut connection).await.map_err(no_connection)?;
