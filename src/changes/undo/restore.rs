@@ -67,9 +67,30 @@ impl UpdateUndo<'_> {
                 ..change
             });
         }
+        self.add_lost_secrets(&mut restored.not_restored);
         match moved.is_empty() {
             true => Ok(restored),
             false => Err(moved),
+        }
+    }
+
+    /// Adds hidden values of the fields that were sent, if they are not there any more. An upstream may
+    /// have replaced an object that it was expected to merge.
+    fn add_lost_secrets(&self, not_restored: &mut Vec<String>) {
+        for name in self.sent.keys().filter(|name| !self.is_unreadable(name)) {
+            let before = self.before.get(name);
+            let Some(before) = before.filter(|before| before.is_object()) else {
+                continue;
+            };
+            for path in lost_secrets(name, before, self.current.get(name)) {
+                let is_named = |known: &String| {
+                    let rest = path.strip_prefix(known.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
+                if !not_restored.iter().any(is_named) {
+                    not_restored.push(path);
+                }
+            }
         }
     }
 
@@ -244,6 +265,21 @@ pub(super) fn differing_fields(sent: &JsonMap, state: &JsonMap) -> Vec<String> {
             .is_some_and(|state| !contains_sent(state, value) && !is_empty(value, Some(state)))
     });
     differing.map(|(name, _)| name.clone()).collect()
+}
+
+/// Returns the paths of hidden values in objects that are not as before.
+fn lost_secrets(path: &str, before: &Value, now: Option<&Value>) -> Vec<String> {
+    match before {
+        Value::Object(fields) => {
+            let inner = fields.iter().flat_map(|(name, before)| {
+                let path = portkey_operation::field_path(path, name);
+                lost_secrets(&path, before, now.and_then(|now| now.get(name)))
+            });
+            inner.collect()
+        }
+        Value::String(text) if is_hidden(text) && now != Some(before) => vec![path.to_owned()],
+        _ => Vec::new(),
+    }
 }
 
 /// Returns true if a value is or contains one that is hidden from callers.

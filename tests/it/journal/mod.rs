@@ -7,6 +7,7 @@ mod history;
 mod postgres;
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres_tls;
+mod secrets;
 mod sequences;
 mod store;
 mod undo;
