@@ -212,5 +212,8 @@ fn reference_lists_the_addresses_as_risks() {
         .lines()
         .find(|line| line.starts_with("| `update-mcp-integration`"))
         .unwrap();
-    assert!(row.contains("secret (`configurations`, `url`)"), "{row}");
+    assert!(
+        row.contains("secret (`configurations`, `secret_mappings`, `url`)"),
+        "{row}"
+    );
 }
