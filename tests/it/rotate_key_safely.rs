@@ -4,7 +4,12 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::official_client::{ConnectedClient, connect_everywhere};
+use crate::support::{
+    form_client::{FormClient, connect_to},
+    official_client::{ConnectedClient, connect_everywhere},
+    server::ServerProcess,
+    upstream::{MockUpstream, ReceivedRequest, json_response},
+};
 
 async fn call(client: &ConnectedClient, tool: &'static str, args: Value) -> Value {
     client.call(tool, args).await.unwrap()
@@ -157,4 +162,120 @@ async fn idle_key_ends_and_a_key_rotates_in_place() {
     assert!(error.contains("being rotated already"), "{error}");
     let wrong = json!({ "id": id(&new), "transition_hours": 2 });
     assert!(client.call("rotate-key-safely", wrong).await.is_err());
+}
+
+/// An upstream with a key and its successor, and requests of both.
+async fn upstream_with_successor(old: u64, new: u64) -> MockUpstream {
+    MockUpstream::start_by(move |request: &ReceivedRequest, _| {
+        let successor = json!({ "id": "new", "name": "Agent", "description": "Replaces key old",
+            "created_at": STARTED });
+        let key = json!({ "id": "old", "name": "Agent", "workspace_id": "ws-a" });
+        let target = request.target.as_str();
+        let answer = if request.method == "DELETE" {
+            json!({})
+        } else if target.contains("/analytics/") {
+            // Requests of the hours before the start end with it.
+            let is_before = target.contains(&format!("time_of_generation_max={STARTED_DATE}"));
+            let total = match (target.contains("api_key_ids=new"), is_before) {
+                (true, _) => new,
+                (false, true) => 5,
+                (false, false) => old,
+            };
+            json!({ "summary": { "total": total }, "data_points": [{ "timestamp": STARTED, "total": total }] })
+        } else if target.contains("/api-keys/old") {
+            key
+        } else {
+            json!({ "total": 2, "object": "list", "data": [key, successor] })
+        };
+        json_response(&answer.to_string())
+    })
+    .await
+}
+
+/// Time at which the successor was made.
+const STARTED: &str = "2026-01-10T08:00:00Z";
+const STARTED_DATE: &str = "2026-01-10T08";
+
+#[tokio::test]
+async fn state_says_where_the_requests_are() {
+    struct Case {
+        old: u64,
+        new: u64,
+        state: &'static str,
+        /// Part of the error of `finish`; empty if the old key is deleted.
+        finish: &'static str,
+    }
+    let cases = [
+        Case {
+            old: 0,
+            new: 7,
+            state: "moved",
+            finish: "",
+        },
+        Case {
+            old: 3,
+            new: 7,
+            state: "moving",
+            finish: "the old key still has requests",
+        },
+        Case {
+            old: 3,
+            new: 0,
+            state: "not_moved",
+            finish: "no request has come with the new key",
+        },
+    ];
+    for case in cases {
+        let upstream = upstream_with_successor(case.old, case.new).await;
+        let server = ServerProcess::http()
+            .upstream(&upstream.base_url)
+            .api_key("pk-any-key-0123456789")
+            .start();
+        let session = connect_to(&server, &FormClient::new(true)).await;
+        let rotate = |phase: &str| json!({ "id": "old", "phase": phase });
+        let (is_done, text) = session
+            .call_text("rotate-key-safely", rotate("status"))
+            .await;
+        assert!(is_done, "{text}");
+        let status: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(status["state"], case.state, "{text}");
+        assert_eq!(
+            status["requests"],
+            json!({ "hours": 24, "old_before_start": 5, "old_since_start": case.old,
+                "new_since_start": case.new }),
+            "{text}"
+        );
+        let deleted = || {
+            let requests = upstream.requests().into_iter();
+            let deletes = requests.filter(|request| request.method == "DELETE");
+            let target =
+                |request: ReceivedRequest| request.target.rsplit('/').next().unwrap().to_owned();
+            deletes.map(target).collect::<Vec<_>>()
+        };
+        // The new key is in use, unless no request has come with it.
+        let (is_done, text) = session
+            .call_text("rotate-key-safely", rotate("cancel"))
+            .await;
+        match case.new {
+            0 => assert!(is_done && deleted() == ["new"], "{text}"),
+            _ => {
+                assert!(
+                    !is_done && text.contains("the new key has requests, which would fail"),
+                    "{text}"
+                );
+                assert!(deleted().is_empty());
+            }
+        }
+        let before = deleted().len();
+        let (is_done, text) = session
+            .call_text("rotate-key-safely", rotate("finish"))
+            .await;
+        match case.finish {
+            "" => assert!(is_done && deleted()[before..] == ["old"], "{text}"),
+            error => assert!(
+                !is_done && text.contains(error) && deleted().len() == before,
+                "{text}"
+            ),
+        }
+    }
 }

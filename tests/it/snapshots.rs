@@ -1,94 +1,27 @@
 //! Exports and drift: files that equal what the sandbox has, and plans that bring them back.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::{Output, Stdio},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::{
-    official_client::connect_everywhere, policy::PolicyFile, process::command,
-    requests::client as http_client, server::ServerProcess,
+    exported::{Exported, SECRETS},
+    official_client::connect_everywhere,
+    policy::PolicyFile,
 };
 
-/// Secrets of the sandbox.
-const SECRETS: [&str; 4] = [
-    "sandbox-issues-token",
-    "sk-sandbox-openai-0001",
-    "sk-ant-sandbox-0002",
-    "sandbox-cohere-0010",
-];
-
-/// A sandbox, and a folder for its snapshot.
-struct Exported {
-    sandbox: ServerProcess,
-    folder: TempDir,
+fn run_drift(exported: &Exported) -> (i32, Value) {
+    let dir = exported.dir();
+    let (code, text) = exported.run(&["drift", dir.to_str().unwrap(), "--format", "json"]);
+    // The log follows.
+    let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    (code, values.next().unwrap().unwrap())
 }
 
-impl Exported {
-    fn start() -> Self {
-        Self {
-            sandbox: ServerProcess::sandbox_api().start(),
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.folder.path().join("settings")
-    }
-
-    fn run_with_key(&self, key: &str, args: &[&str]) -> (i32, String) {
-        let mut command = command(args);
-        command.args(["--base-url", &self.sandbox.url, "--api-key", key]);
-        command.stdin(Stdio::null());
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.output().unwrap();
-        let text = [stdout, stderr].concat();
-        (status.code().unwrap(), String::from_utf8(text).unwrap())
-    }
-
-    fn run(&self, args: &[&str]) -> (i32, String) {
-        self.run_with_key("any", args)
-    }
-
-    fn export(&self) -> (i32, String) {
-        self.run(&["export", self.dir().to_str().unwrap()])
-    }
-
-    fn drift(&self) -> (i32, Value) {
-        let (code, text) = self.run(&["drift", self.dir().to_str().unwrap(), "--format", "json"]);
-        // The log follows.
-        let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-        (code, values.next().unwrap().unwrap())
-    }
-
-    fn read(&self, path: &str) -> Value {
-        let text = fs::read_to_string(self.dir().join(path)).unwrap();
-        serde_saphyr::from_str(&text).unwrap()
-    }
-
-    /// Sends a request to the sandbox.
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let mut request = http_client()
-            .request(method, format!("{}{path}", self.sandbox.url))
-            .header("x-portkey-api-key", "any");
-        if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body.to_string());
-        }
-        let response = request.send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {response:?}");
-        serde_json::from_str(&response.text().await.unwrap()).unwrap()
-    }
+fn read(exported: &Exported, path: &str) -> Value {
+    let text = fs::read_to_string(exported.dir().join(path)).unwrap();
+    serde_saphyr::from_str(&text).unwrap()
 }
 
 /// Returns the text of each file of a folder, by its path.
@@ -112,7 +45,7 @@ fn files(root: &Path) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn export_has_every_resource_of_the_sandbox_and_no_secret() {
     let exported = Exported::start();
-    let (code, text) = exported.export();
+    let (code, text) = exported.export(&[]);
     assert_eq!(code, 0, "{text}");
     let written = files(&exported.dir());
 
@@ -181,7 +114,10 @@ async fn export_has_every_resource_of_the_sandbox_and_no_secret() {
             .any(|path| path.contains("/members/") || path.starts_with("users/"))
     );
 
-    let config = exported.read("workspaces/ws-research/configs/pc-trial-split.yaml");
+    let config = read(
+        &exported,
+        "workspaces/ws-research/configs/pc-trial-split.yaml",
+    );
     let stored = exported
         .send(Method::GET, "/configs/pc-trial-split", None)
         .await;
@@ -193,7 +129,7 @@ async fn export_has_every_resource_of_the_sandbox_and_no_secret() {
         config["config"],
         serde_json::from_str::<Value>(&document).unwrap()
     );
-    let integration = exported.read("integrations/openai-production.yaml");
+    let integration = read(&exported, "integrations/openai-production.yaml");
     assert_eq!(integration["masked_key"], "***", "{integration}");
     assert_eq!(integration["workspaces"].as_array().unwrap().len(), 3);
     assert_eq!(integration["models"].as_array().unwrap().len(), 5);
@@ -229,9 +165,9 @@ async fn export_has_every_resource_of_the_sandbox_and_no_secret() {
 #[tokio::test]
 async fn repeated_export_writes_what_changed_and_removes_only_its_own_files() {
     let exported = Exported::start();
-    exported.export();
+    exported.export(&[]);
     let before = files(&exported.dir());
-    let (code, text) = exported.export();
+    let (code, text) = exported.export(&[]);
     assert!(code == 0 && text.contains("\n0 written, "), "{text}");
     assert_eq!(files(&exported.dir()), before);
 
@@ -246,7 +182,7 @@ async fn repeated_export_writes_what_changed_and_removes_only_its_own_files() {
     exported
         .send(Method::PUT, "/configs/pc-support-fallback", Some(rename))
         .await;
-    let (code, text) = exported.export();
+    let (code, text) = exported.export(&[]);
     assert_eq!(code, 0, "{text}");
     assert!(
         text.contains("\n1 written, ") && text.contains(" 1 removed"),
@@ -255,7 +191,10 @@ async fn repeated_export_writes_what_changed_and_removes_only_its_own_files() {
     assert!(mine.exists());
     let split = "workspaces/ws-research/configs/pc-trial-split.yaml";
     assert!(!exported.dir().join(split).exists());
-    let renamed = exported.read("workspaces/ws-support-bot/configs/pc-support-fallback.yaml");
+    let renamed = read(
+        &exported,
+        "workspaces/ws-support-bot/configs/pc-support-fallback.yaml",
+    );
     assert_eq!(renamed["name"], "Renamed");
 }
 
@@ -264,7 +203,7 @@ async fn folder_that_is_no_snapshot_is_refused() {
     let exported = Exported::start();
     fs::create_dir(exported.dir()).unwrap();
     fs::write(exported.dir().join("notes.txt"), "mine").unwrap();
-    let (code, text) = exported.export();
+    let (code, text) = exported.export(&[]);
     assert!(code == 1 && text.contains("is not empty"), "{text}");
     assert_eq!(files(&exported.dir()).len(), 1);
     let (code, text) = exported.run(&["drift", exported.dir().to_str().unwrap()]);
@@ -274,7 +213,7 @@ async fn folder_that_is_no_snapshot_is_refused() {
 #[tokio::test]
 async fn part_that_may_not_be_read_is_named_and_its_files_stay() {
     let exported = Exported::start();
-    exported.export();
+    exported.export(&[]);
     let before = files(&exported.dir());
     let policy = PolicyFile::with(
         "version: \"1\"\nrules:\n  - { name: closed, action: deny, match: { tools: [list-all-configs] } }\n",
@@ -315,7 +254,7 @@ async fn chosen_kinds_and_workspaces_are_exported_and_remembered() {
             || path.starts_with("workspaces/ws-research/prompts/")
     };
     assert!(written.keys().all(|path| is_chosen(&path)), "{written:?}");
-    let (code, text) = exported.export();
+    let (code, text) = exported.export(&[]);
     assert!(code == 0 && text.contains("\n0 written, "), "{text}");
     let (code, text) = exported.run(&["export", dir, "--kinds", "configs"]);
     assert!(code == 1 && text.contains("of other kinds"), "{text}");
@@ -326,8 +265,8 @@ async fn chosen_kinds_and_workspaces_are_exported_and_remembered() {
 #[tokio::test]
 async fn drift_is_found_and_its_plan_restores_the_snapshot() {
     let exported = Exported::start();
-    exported.export();
-    let (code, drift) = exported.drift();
+    exported.export(&[]);
+    let (code, drift) = run_drift(&exported);
     assert_eq!((code, &drift["drift"]), (0, &json!(false)), "{drift}");
 
     let config = json!({ "config": { "strategy": { "mode": "loadbalance" }, "targets": [
@@ -342,7 +281,7 @@ async fn drift_is_found_and_its_plan_restores_the_snapshot() {
         "config": { "retry": { "attempts": 3 } } });
     exported.send(Method::POST, "/configs", Some(added)).await;
 
-    let (code, drift) = exported.drift();
+    let (code, drift) = run_drift(&exported);
     assert_eq!(code, 2, "{drift}");
     let split = "workspaces/ws-research/configs/pc-trial-split.yaml";
     assert_eq!(drift["changed"].as_array().unwrap().len(), 1, "{drift}");
@@ -373,7 +312,7 @@ async fn drift_is_found_and_its_plan_restores_the_snapshot() {
     );
     let (code, text) = exported.run(&["apply", plan]);
     assert_eq!(code, 0, "{text}");
-    let (_, drift) = exported.drift();
+    let (_, drift) = run_drift(&exported);
     assert_eq!(drift["changed"], json!([]), "{drift}");
     let stored = exported
         .send(Method::GET, "/configs/pc-trial-split", None)

@@ -3,96 +3,41 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
-    process::Stdio,
 };
 
 use hcl::{Block, Body, Expression};
 use reqwest::Method;
-use serde_json::Value;
-use tempfile::TempDir;
+use serde_json::{Value, json};
 
-use crate::support::{process::command, requests::client as http_client, server::ServerProcess};
+use crate::support::exported::{Exported, SECRETS};
 
-/// Secrets of the sandbox.
-const SECRETS: [&str; 4] = [
-    "sandbox-issues-token",
-    "sk-sandbox-openai-0001",
-    "sk-ant-sandbox-0002",
-    "sandbox-cohere-0010",
-];
-
-/// A sandbox, and a folder for its export.
-struct Exported {
-    sandbox: ServerProcess,
-    folder: TempDir,
+fn export(exported: &Exported, more: &[&str]) -> (i32, String) {
+    exported.export(&[&["--format", "terraform"], more].concat())
 }
 
-impl Exported {
-    fn start() -> Self {
-        Self {
-            sandbox: ServerProcess::sandbox_api().start(),
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
+fn files(exported: &Exported) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(exported.dir()).unwrap();
+    let files = entries.map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|end| end == "tf"));
+    files
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
 
-    fn dir(&self) -> PathBuf {
-        self.folder.path().join("terraform")
+/// Returns the rows of a list in each workspace, with the id of the workspace.
+async fn rows_of_workspaces(exported: &Exported, path: &str) -> Vec<(String, Value)> {
+    let workspaces = exported.get("/admin/workspaces").await;
+    let mut rows = Vec::new();
+    for workspace in workspaces["data"].as_array().unwrap() {
+        let id = workspace["id"].as_str().unwrap();
+        let list = exported.get(&format!("{path}?workspace_id={id}")).await;
+        let list = list["data"].as_array().unwrap().clone();
+        rows.extend(list.into_iter().map(|row| (id.to_owned(), row)));
     }
-
-    fn run(&self, key: &str, args: &[&str]) -> (i32, String) {
-        let mut command = command(args);
-        command.args(["--base-url", &self.sandbox.url, "--api-key", key]);
-        command.stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        (output.status.code().unwrap(), text)
-    }
-
-    fn export(&self, more: &[&str]) -> (i32, String) {
-        let dir = self.dir();
-        let args = [
-            &["export", dir.to_str().unwrap(), "--format", "terraform"],
-            more,
-        ]
-        .concat();
-        self.run("any", &args)
-    }
-
-    fn files(&self) -> BTreeMap<String, String> {
-        let entries = fs::read_dir(self.dir()).unwrap();
-        let files = entries.map(|entry| entry.unwrap().path());
-        let files = files.filter(|path| path.extension().is_some_and(|end| end == "tf"));
-        files
-            .map(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                (name, fs::read_to_string(path).unwrap())
-            })
-            .collect()
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let request = http_client().request(Method::GET, format!("{}{path}", self.sandbox.url));
-        let response = request
-            .header("x-portkey-api-key", "any")
-            .send()
-            .await
-            .unwrap();
-        serde_json::from_str(&response.text().await.unwrap()).unwrap()
-    }
-
-    /// Returns the rows of a list in each workspace, with the id of the workspace.
-    async fn rows_of_workspaces(&self, path: &str) -> Vec<(String, Value)> {
-        let workspaces = self.get("/admin/workspaces").await;
-        let mut rows = Vec::new();
-        for workspace in workspaces["data"].as_array().unwrap() {
-            let id = workspace["id"].as_str().unwrap();
-            let list = self.get(&format!("{path}?workspace_id={id}")).await;
-            let list = list["data"].as_array().unwrap().clone();
-            rows.extend(list.into_iter().map(|row| (id.to_owned(), row)));
-        }
-        rows
-    }
+    rows
 }
 
 /// The blocks of an export.
@@ -189,9 +134,9 @@ fn ids(rows: &[(String, Value)], id: impl Fn(&str, &Value) -> String) -> BTreeSe
 #[tokio::test]
 async fn every_resource_is_imported_by_the_id_that_portkey_has() {
     let exported = Exported::start();
-    let (code, output) = exported.export(&[]);
+    let (code, output) = export(&exported, &[]);
     assert_eq!(code, 0, "{output}");
-    let files = exported.files();
+    let files = files(&exported);
     let blocks = Blocks::parse(&files);
     let resources = blocks.resources();
     let imports = blocks.imports();
@@ -221,17 +166,17 @@ async fn every_resource_is_imported_by_the_id_that_portkey_has() {
         .map(|row| row["slug"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(blocks.imported("portkey_integration"), integrations);
-    let configs = exported.rows_of_workspaces("/configs").await;
+    let configs = rows_of_workspaces(&exported, "/configs").await;
     assert_eq!(
         blocks.imported("portkey_config"),
         ids(&configs, field("slug"))
     );
-    let providers = exported.rows_of_workspaces("/providers").await;
+    let providers = rows_of_workspaces(&exported, "/providers").await;
     assert_eq!(
         blocks.imported("portkey_provider"),
         ids(&providers, in_workspace)
     );
-    let policies = exported.rows_of_workspaces("/policies/usage-limits").await;
+    let policies = rows_of_workspaces(&exported, "/policies/usage-limits").await;
     assert_eq!(
         blocks.imported("portkey_usage_limits_policy"),
         ids(&policies, field("id"))
@@ -272,7 +217,7 @@ async fn every_resource_is_imported_by_the_id_that_portkey_has() {
     ] {
         assert!(output.contains(left), "{left}: {output}");
     }
-    let (code, output) = exported.export(&[]);
+    let (code, output) = export(&exported, &[]);
     assert!(
         code == 0 && output.contains(" 0 removed") && output.contains("0 written"),
         "{output}"
@@ -282,8 +227,8 @@ async fn every_resource_is_imported_by_the_id_that_portkey_has() {
 #[test]
 fn secrets_are_sensitive_variables() {
     let exported = Exported::start();
-    exported.export(&[]);
-    let files = exported.files();
+    export(&exported, &[]);
+    let files = files(&exported);
     let all: String = files.values().cloned().collect();
     for secret in SECRETS.iter().chain(&["\"***\"", "masked_"]) {
         assert!(!all.contains(secret), "{secret}");
@@ -321,12 +266,12 @@ fn part_that_is_not_seen_leaves_its_file() {
     let exported = Exported::start();
     let dir = exported.dir();
     let args = ["export", dir.to_str().unwrap(), "--format", "terraform"];
-    assert_eq!(exported.run("any", &args).0, 0);
-    let before = exported.files();
+    assert_eq!(exported.run_with_key("any", &args).0, 0);
+    let before = files(&exported);
     // This key reads one workspace only.
-    let (code, output) = exported.run("sandbox-workspace-ws-research", &args);
+    let (code, output) = exported.run_with_key("sandbox-workspace-ws-research", &args);
     assert_eq!(code, 3, "{output}");
-    let after = exported.files();
+    let after = files(&exported);
     assert_eq!(
         before["secret-references.tf"], after["secret-references.tf"],
         "{output}"
@@ -338,7 +283,7 @@ fn part_that_is_not_seen_leaves_its_file() {
 fn folder_keeps_its_format() {
     let exported = Exported::start();
     let dir = exported.dir();
-    exported.export(&["--kinds", "configs"]);
+    export(&exported, &["--kinds", "configs"]);
     for (args, word) in [
         (
             ["export", dir.to_str().unwrap(), "--format", "yaml"].as_slice(),
@@ -349,17 +294,17 @@ fn folder_keeps_its_format() {
             "terraform plan",
         ),
     ] {
-        let (code, output) = exported.run("any", args);
+        let (code, output) = exported.run_with_key("any", args);
         assert!(code == 1 && output.contains(word), "{output}");
     }
-    let (code, output) = exported.run("any", &["export", dir.to_str().unwrap()]);
+    let (code, output) = exported.run_with_key("any", &["export", dir.to_str().unwrap()]);
     assert!(code == 0 && output.contains("0 written"), "{output}");
 }
 
 #[test]
 fn file_of_the_user_is_not_replaced() {
     let exported = Exported::start();
-    exported.export(&["--kinds", "configs,prompts"]);
+    export(&exported, &["--kinds", "configs,prompts"]);
     let manifest = exported.dir().join("snapshot.yaml");
     let text = fs::read_to_string(&manifest).unwrap();
     let rest = text.lines().filter(|line| !line.contains("configs.tf"));
@@ -369,7 +314,7 @@ fn file_of_the_user_is_not_replaced() {
     let file = exported.dir().join("configs.tf");
     fs::write(&file, "# mine\n").unwrap();
 
-    let (code, output) = exported.export(&[]);
+    let (code, output) = export(&exported, &[]);
     assert!(
         code == 1 && output.contains("configs.tf is not of this snapshot"),
         "{output}"
@@ -378,6 +323,82 @@ fn file_of_the_user_is_not_replaced() {
     assert_eq!(fs::read_to_string(&manifest).unwrap(), rest);
 
     fs::remove_file(&file).unwrap();
-    let (code, output) = exported.export(&[]);
+    let (code, output) = export(&exported, &[]);
     assert!(code == 0 && output.contains("1 written"), "{output}");
+}
+
+/// Texts that would be templates of Terraform, with the form in which a file has them.
+const TEMPLATES: [(&str, &str); 4] = [
+    (
+        "${var.region} and ${file(\"/etc/passwd\")}",
+        "$${var.region} and $${file(",
+    ),
+    ("%{ if true }yes%{ endif }", "%%{ if true }yes%%{ endif }"),
+    ("100 % $ {plain} %%", "100 % $ {plain} %%"),
+    (
+        "{{customer}} \"quoted\"\n${next}",
+        "{{customer}} \\\"quoted\\\"",
+    ),
+];
+
+#[tokio::test]
+async fn planted_templates_of_terraform_stay_text() {
+    let exported = Exported::start();
+    let planted: Vec<&str> = TEMPLATES.iter().map(|(text, _)| *text).collect();
+    let all = planted.join(" | ");
+    let config = json!({
+        "strategy": { "mode": "single" },
+        "targets": [{ "provider": "@openai-production",
+            "override_params": { "model": "gpt-4o", "user": all, "stop": planted } }],
+    });
+    let name = "Trial ${split} %{x}";
+    let body = json!({ "name": name, "config": config });
+    exported
+        .send(Method::PUT, "/configs/pc-trial-split", Some(body))
+        .await;
+    let body = json!({ "patch": true, "string": all });
+    exported
+        .send(Method::PUT, "/prompts/pp-refund-reply", Some(body))
+        .await;
+    // The version that is live, because the export has that one.
+    let versions = exported.get("/prompts/pp-refund-reply/versions").await;
+    let versions = versions.as_array().or(versions["data"].as_array()).unwrap();
+    let latest = versions
+        .iter()
+        .map(|version| version["prompt_version"].as_u64());
+    let body = json!({ "version": latest.max().flatten().unwrap() });
+    exported
+        .send(
+            Method::PUT,
+            "/prompts/pp-refund-reply/makeDefault",
+            Some(body),
+        )
+        .await;
+
+    let (code, output) = export(&exported, &["--kinds", "configs,prompts"]);
+    assert_eq!(code, 0, "{output}");
+    let files = files(&exported);
+    for file in ["configs.tf", "prompts.tf"] {
+        for (_, written) in TEMPLATES {
+            assert!(files[file].contains(written), "{file}: {written}");
+        }
+        // Each opening is doubled, so that Terraform evaluates nothing.
+        for opening in ["${", "%{"] {
+            let text = &files[file];
+            for (at, _) in text.match_indices(opening) {
+                assert_eq!(text[..at].chars().next_back(), opening.chars().next());
+            }
+        }
+    }
+    let blocks = Blocks::parse(&files);
+    let find = |kind: &str, id: &str| {
+        let imports = blocks.imports().into_iter();
+        let mut of_kind = imports.filter(|(address, _)| address.starts_with(kind));
+        of_kind.find(|(_, found)| found == id).unwrap().0
+    };
+    let block = blocks.resource(&find("portkey_config.", "pc-trial-split"));
+    assert_eq!(text(attribute(block, "name").unwrap()), name);
+    assert_eq!(encoded(attribute(block, "config").unwrap()), config);
+    let block = blocks.resource(&find("portkey_prompt.", "pp-refund-reply"));
+    assert_eq!(text(attribute(block, "template").unwrap()), all);
 }

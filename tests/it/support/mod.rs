@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod catalogs;
 pub(crate) mod clock;
 pub(crate) mod console;
+pub(crate) mod exported;
 pub(crate) mod form_client;
 pub(crate) mod generated;
 pub(crate) mod in_process;
