@@ -3,6 +3,7 @@
 //!
 //! Knows rmcp's models and the layers below; no HTTP, and no upstream address.
 
+pub mod cards;
 pub mod completion;
 pub mod guide;
 pub mod notifications;

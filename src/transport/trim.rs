@@ -7,7 +7,7 @@ use rmcp::model::{
 };
 use serde_json::{Value, json};
 
-use crate::security::sanitize::first_chars;
+use crate::{mcp::cards, security::sanitize::first_chars};
 
 /// Maximum length of a client's name and of its version when kept, in characters.
 const MAX_CLIENT_TEXT_CHARS: usize = 100;
@@ -50,7 +50,9 @@ pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
     params.client_info = trim_client(&params.client_info);
     params.meta.iter_mut().for_each(trim_meta);
     let capabilities = &mut params.capabilities;
-    (capabilities.experimental, capabilities.extensions) = (None, None);
+    let shows_cards = cards::shows_cards(Some(capabilities));
+    capabilities.experimental = None;
+    capabilities.extensions = shows_cards.then(cards::client_extensions);
     if let Some(sampling) = &mut capabilities.sampling {
         let settings = [&mut sampling.tools, &mut sampling.context];
         settings
@@ -158,6 +160,28 @@ mod tests {
             },
         });
         assert_eq!(trim_json(&message)["params"], expected);
+    }
+
+    #[test]
+    fn extension_in_use_is_kept_without_the_rest() {
+        let long = "x".repeat(1 << 20);
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "clientInfo": { "name": "a", "version": "1" },
+                "capabilities": { "extensions": {
+                    "io.modelcontextprotocol/ui": {
+                        "mimeTypes": [long, "text/html;profile=mcp-app"], "a": long,
+                    },
+                    "org.example/a": { "a": long },
+                } },
+            },
+        });
+        let expected = json!({ "extensions": {
+            "io.modelcontextprotocol/ui": { "mimeTypes": ["text/html;profile=mcp-app"] },
+        } });
+        assert_eq!(trim_json(&message)["params"]["capabilities"], expected);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod bounds;
 mod budget;
 mod call_log;
 mod calls;
+mod cards;
 mod catalog;
 mod changes;
 mod cli;

@@ -91,6 +91,7 @@ fn initialize_returns_server_info_and_capabilities() {
     );
     let capabilities = json!({
         "completions": {}, "prompts": {}, "resources": {}, "tools": { "listChanged": true },
+        "extensions": { "io.modelcontextprotocol/ui": {} },
     });
     assert_eq!(result["capabilities"], capabilities);
     assert!(pipe.end().0.success());

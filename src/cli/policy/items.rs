@@ -3,7 +3,10 @@
 use portkey_api::domains::DOMAINS;
 use portkey_policy::{Policy as Rules, PolicyTarget};
 
-use crate::mcp::prompts::PromptLibrary;
+use crate::mcp::{
+    cards::{CARDS, Card},
+    prompts::PromptLibrary,
+};
 
 /// Segments of URIs that stand in the place of a domain.
 const SEGMENTS: [&str; 3] = ["guide", "operations", "results"];
@@ -33,7 +36,11 @@ pub(super) fn find_unknown(rules: &Rules) -> Vec<String> {
             let uri = format!("portkey://{segment}/");
             uri.starts_with(start) || start.starts_with(&uri)
         });
-        if !is_known {
+        let is_card = || {
+            let mut uris = CARDS.iter().map(Card::uri);
+            uris.any(|uri| pattern.is_match(&PolicyTarget::Resource(&uri)))
+        };
+        if !is_known && !is_card() {
             notes.push(format!("{rule}: this server has no resource `{text}`"));
         }
     }

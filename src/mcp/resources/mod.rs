@@ -6,6 +6,7 @@
 //! | `portkey://operations/{name}` | an operation: schema, effect, scopes, an example |
 //! | `portkey://results/{handle}` | a stored result, as `read-result` begins it |
 //! | `portkey://{domain}/{id}` | an entity, as the domain's GET returns it |
+//! | `ui://portkey-mcp/{tool}` | a [card](crate::mcp::cards) for the results of a tool |
 
 mod example;
 
@@ -17,6 +18,8 @@ use portkey_operation::{JsonMap, Operation, Plan};
 use serde_json::{Value, json};
 
 pub use example::example_arguments;
+
+use super::cards::CARD_URI_PREFIX;
 
 /// Prefix of every URI.
 const URI_PREFIX: &str = "portkey://";
@@ -44,6 +47,8 @@ pub enum ResourceAddress {
     Operation(String),
     /// Stored result of a handle.
     Result(String),
+    /// Card of a tool.
+    Card(String),
     /// Entity of a domain.
     Entity {
         /// Name of the domain.
@@ -56,11 +61,11 @@ pub enum ResourceAddress {
 impl ResourceAddress {
     /// Parses a URI; `None` if it is none of this server's.
     pub fn parse(uri: &str) -> Option<Self> {
-        let (kind, name) = uri.strip_prefix(URI_PREFIX)?.split_once('/')?;
-        let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
-        if kind.is_empty() || name.is_empty() {
-            return None;
+        if let Some(tool) = uri.strip_prefix(CARD_URI_PREFIX) {
+            return parse_segment(tool).map(Self::Card);
         }
+        let (kind, name) = uri.strip_prefix(URI_PREFIX)?.split_once('/')?;
+        let name = parse_segment(name).filter(|_| !kind.is_empty())?;
         Some(match kind {
             GUIDE_SEGMENT => Self::Guide(name),
             OPERATIONS_SEGMENT => Self::Operation(name),
@@ -81,10 +86,17 @@ impl ResourceAddress {
             Self::Guide(topic) => (GUIDE_SEGMENT, topic),
             Self::Operation(name) => (OPERATIONS_SEGMENT, name),
             Self::Result(handle) => (RESULTS_SEGMENT, handle),
+            Self::Card(tool) => return format!("{CARD_URI_PREFIX}{tool}"),
             Self::Entity { domain, id } => (domain.as_str(), id),
         };
         format!("{URI_PREFIX}{kind}/{name}")
     }
+}
+
+/// Decodes the last segment of a URI; `None` if it is empty.
+fn parse_segment(segment: &str) -> Option<String> {
+    let decoded = percent_decode_str(segment).decode_utf8().ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
 }
 
 /// Returns the URI of a guide.

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 use self::{
     cache_hints::CacheableResult,
     capabilities::ChangingLists,
-    request_info::{protocol_label, request_info},
+    request_info::{protocol_label, request_info, shows_cards},
 };
 
 use portkey_api::catalog::CatalogEntry;
@@ -54,6 +54,7 @@ use portkey_policy::PolicyTarget;
 use crate::{
     auth::principal::Principal,
     mcp::{
+        cards::{self, Card},
         completion::Completer,
         notifications::{ChangeNotifier, SessionSubscription},
         prompts::PromptLibrary,
@@ -69,6 +70,7 @@ use crate::{
         request::RequestInfo,
     },
     pipeline::Dispatcher,
+    workflows::WORKFLOWS,
 };
 
 pub use self::tool_list::{add_history, build_tool, build_tools};
@@ -334,7 +336,17 @@ fn build_info(dispatcher: &Dispatcher, surface: Surface, lists: ChangingLists) -
     let references = dispatcher.secrets().instructions().unwrap_or_default();
     let instructions = format!("{INSTRUCTIONS}{begin}{RULE_INSTRUCTIONS}{more}{references}");
     let names = dispatcher.catalog().presentation().tool_names;
-    ServerConfig::new(lists.capabilities())
+    let mut capabilities = lists.capabilities();
+    let is_offered = |name: &&str| {
+        dispatcher
+            .available_entries()
+            .any(|entry| entry.operation.name() == *name)
+    };
+    let has_card = WORKFLOWS.iter().any(|workflow| {
+        Card::of_tool(workflow.operation.name()).is_some() && workflow.needs.iter().all(is_offered)
+    });
+    capabilities.extensions = has_card.then(cards::declared_extensions);
+    ServerConfig::new(capabilities)
         .with_server_info(us)
         .with_instructions(spell_in_text(names, &instructions))
 }
@@ -380,7 +392,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let listed = self.observe("tools/list", &context, |caller| {
-            self.tools_page(caller, request)
+            self.tools_page(caller, request, shows_cards(&context))
         });
         Ok(listed?.for_client_of(&context))
     }
@@ -422,7 +434,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let listed = self.observe("resources/list", &context, |caller| {
-            self.guide_resources(caller, request)
+            self.listed_resources(caller, request, shows_cards(&context))
         });
         Ok(listed?.for_client_of(&context))
     }

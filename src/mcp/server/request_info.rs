@@ -6,7 +6,7 @@ use http::request::Parts;
 use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 
 use crate::{
-    mcp::reply,
+    mcp::{cards, reply},
     observability::{
         request::{ClientAddress, RequestId, RequestInfo, Transport, UNKNOWN_NAME},
         traces::TraceParent,
@@ -81,6 +81,11 @@ pub(super) fn reads_structured_content(context: &RequestContext<RoleServer>) -> 
         }
         (None, _, None) => false,
     }
+}
+
+/// Returns true if the client declares that it shows cards.
+pub(super) fn shows_cards(context: &RequestContext<RoleServer>) -> bool {
+    cards::shows_cards(context.client_capabilities().as_ref())
 }
 
 /// Returns the name that the client declares. It is displayed, and proves nothing.

@@ -14,10 +14,14 @@ use rmcp::{
     service::RequestContext,
 };
 
-use super::{LIST_TTL_MS, Server, error_type, reject_cursor, request_info::request_info};
+use super::{
+    LIST_TTL_MS, Server, error_type, reject_cursor,
+    request_info::{request_info, shows_cards},
+};
 use crate::{
     auth::principal::Principal,
     mcp::{
+        cards::{CARD_MIME_TYPE, CARDS, Card},
         guide::GUIDES,
         reply,
         resources::{
@@ -37,16 +41,19 @@ use crate::{
 const JSON_MIME_TYPE: &str = "application/json";
 const MARKDOWN_MIME_TYPE: &str = "text/markdown";
 
+const UNKNOWN_ADDRESS: &str = "no resource has that address";
+
 /// Time for which a client may cache an entity: none, because anyone may change it.
 const ENTITY_TTL_MS: u64 = 0;
 
 impl Server {
-    /// Lists the guides. Other resources are described by templates, because their list would be
-    /// long.
-    pub(super) fn guide_resources(
+    /// Lists the guides, and for clients that show cards the cards. Other resources are described by
+    /// templates, because their list would be long.
+    pub(super) fn listed_resources(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
+        shows_cards: bool,
     ) -> Result<ListResourcesResult, ErrorData> {
         reject_cursor(request)?;
         let seen = GUIDES.iter().filter(|guide| {
@@ -62,7 +69,19 @@ impl Server {
                 .with_size(guide.text.len() as u64)
                 .with_annotations(Annotations::default().with_audience(vec![Role::Assistant]))
         });
-        Ok(ListResourcesResult::with_all_items(guides.collect())
+        let mut listed: Vec<Resource> = guides.collect();
+        let cards = CARDS
+            .iter()
+            .filter(|card| shows_cards && self.offers_card(principal, card));
+        listed.extend(cards.map(|card| {
+            Resource::new(card.uri(), card.tool)
+                .with_title(card.title)
+                .with_description(card.about)
+                .with_mime_type(CARD_MIME_TYPE)
+                .with_size(card.html.len() as u64)
+                .with_annotations(Annotations::default().with_audience(vec![Role::User]))
+        }));
+        Ok(ListResourcesResult::with_all_items(listed)
             .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
     }
@@ -153,6 +172,12 @@ impl Server {
                 self.read_stored_result(principal, &request_info(context), uri, &handle)
                     .await
             }
+            Some(ResourceAddress::Card(tool)) => {
+                let card = Card::of_tool(&tool)
+                    .filter(|card| shows_cards(context) && self.offers_card(principal, card));
+                card.map(|card| self.read_card(principal, uri, card))
+                    .ok_or_else(|| not_found_error(UNKNOWN_ADDRESS))
+            }
             address => self.read_builtin_text(principal, uri, address),
         };
         observed.finish(outcome, error_type)
@@ -187,6 +212,16 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
+    /// Reads a card.
+    fn read_card(&self, principal: &Principal, uri: &str, card: &Card) -> ReadResourceResult {
+        let contents = ResourceContents::text(card.html, uri)
+            .with_mime_type(CARD_MIME_TYPE)
+            .with_meta(Card::content_meta());
+        ReadResourceResult::new(vec![contents])
+            .with_ttl_ms(self.cache_ttl_ms(principal, LIST_TTL_MS))
+            .with_cache_scope(CacheScope::Private)
+    }
+
     /// Reads a guide or an operation.
     fn read_builtin_text(
         &self,
@@ -194,7 +229,7 @@ impl Server {
         uri: &str,
         address: Option<ResourceAddress>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let unknown_address = || not_found_error("no resource has that address");
+        let unknown_address = || not_found_error(UNKNOWN_ADDRESS);
         let (text, kind) = match address {
             Some(ResourceAddress::Guide(topic)) => {
                 let guide = GUIDES

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portkey_api::catalog::CatalogEntry;
 use portkey_operation::{CompiledOperation, Effect, Operation, Presentation, ToolNames};
+use portkey_policy::PolicyTarget;
 use rmcp::{
     ErrorData,
     model::{
@@ -16,6 +17,7 @@ use super::{LIST_TTL_MS, Server};
 use crate::{
     auth::principal::Principal,
     mcp::{
+        cards::Card,
         reply,
         surface::{self, BuiltinAction, HistoryTool, Surface},
         tool_names::{spell_in_text, spell_in_value},
@@ -46,11 +48,12 @@ impl Server {
         })
     }
 
-    /// Returns a page of the tools that a caller sees.
+    /// Returns a page of the tools that a caller sees. Their cards are named to clients that show cards.
     pub(super) fn tools_page(
         &self,
         principal: &Principal,
         request: Option<PaginatedRequestParams>,
+        shows_cards: bool,
     ) -> Result<ListToolsResult, ErrorData> {
         let start = match request.and_then(|request| request.cursor) {
             None => 0,
@@ -67,12 +70,16 @@ impl Server {
             .iter()
             .skip(start)
             .filter(|tool| self.is_tool_visible(principal, tool));
-        let page: Vec<Tool> = rest
+        let mut page: Vec<Tool> = rest
             .by_ref()
             .take(self.tools_page_size.unwrap_or(usize::MAX))
             .cloned()
             .collect();
         let more = rest.next().is_some();
+        if shows_cards {
+            page.iter_mut()
+                .for_each(|tool| self.add_card(principal, tool));
+        }
         let cursor = page
             .last()
             .filter(|_| more)
@@ -82,6 +89,27 @@ impl Server {
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
+    }
+
+    /// Names the card of a tool that the caller sees, if it has one that the caller may read.
+    fn add_card(&self, principal: &Principal, tool: &mut Tool) {
+        let own = surface::find_builtin(&tool.name);
+        let card = own.and_then(|own| Card::of_tool(own.operation.name()));
+        if let Some(card) = card.filter(|card| self.can_read_card(principal, card)) {
+            card.add_to_tool_meta(tool.meta.get_or_insert_with(MetaObject::new));
+        }
+    }
+
+    /// Returns `true` if the policies can permit a caller to read a card.
+    fn can_read_card(&self, principal: &Principal, card: &Card) -> bool {
+        let uri = card.uri();
+        let target = PolicyTarget::Resource(&uri);
+        self.dispatcher.can_see_item(principal, &target)
+    }
+
+    /// Returns `true` if a card is offered to a caller: it sees the tool, and may read the card.
+    pub(super) fn offers_card(&self, principal: &Principal, card: &Card) -> bool {
+        self.lists_builtin(principal, card.tool) && self.can_read_card(principal, card)
     }
 
     /// Returns `true` if a caller sees a built-in tool of this name.

@@ -256,7 +256,7 @@ fn check_counts_every_tool_once_and_names_what_is_unknown() {
         "policy.yaml",
         "version: '1'\nhide: [delete-workspace]\nrules:\n\
          \x20 - { name: a, action: deny, match: { tools: [delete-config, report-costs, undo-change] } }\n\
-         \x20 - { name: b, action: deny, match: { prompts: [nope], resources: ['portkey://nope/*', 'portkey://conf*'] } }\n",
+         \x20 - { name: b, action: deny, match: { prompts: [nope], resources: ['portkey://nope/*', 'portkey://conf*', 'ui://nope/*', 'ui://portkey-mcp/*'] } }\n",
     );
     let (ok, out, _) = run_cli(&["policy", "check", &file]);
     assert!(ok, "{out}");
@@ -271,10 +271,12 @@ fn check_counts_every_tool_once_and_names_what_is_unknown() {
         "`undo-change` is a tool of the history",
         "this server has no prompt `nope`",
         "this server has no resource `portkey://nope/*`",
+        "this server has no resource `ui://nope/*`",
     ] {
         assert!(out.contains(words), "{words}: {out}");
     }
     assert!(!out.contains("portkey://conf*"), "{out}");
+    assert!(!out.contains("ui://portkey-mcp"), "{out}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::Presentation;
 use rmcp::{
-    ClientLifecycleMode, RoleClient,
+    ClientHandler, ClientLifecycleMode, RoleClient,
     model::{CallToolRequestParams, CallToolResult, ProtocolVersion},
     service::{ClientServiceExt, RunningService},
     transport::{
@@ -20,8 +20,8 @@ use crate::support::{
 };
 
 /// A client that is connected over one transport with one protocol.
-pub(crate) struct ConnectedClient {
-    pub(crate) client: RunningService<RoleClient, ()>,
+pub(crate) struct ConnectedClient<H: ClientHandler = ()> {
+    pub(crate) client: RunningService<RoleClient, H>,
     _server: Option<ServerProcess>,
     /// Transport and protocol, for failure messages.
     pub(crate) way: &'static str,
@@ -32,6 +32,15 @@ pub(crate) async fn connect_everywhere(
     args: &[&str],
     variables: &[(&str, &str)],
 ) -> Vec<ConnectedClient> {
+    connect_everywhere_as((), args, variables).await
+}
+
+/// Connects the official client with this handler, which declares what it can do.
+pub(crate) async fn connect_everywhere_as<H: ClientHandler + Clone>(
+    handler: H,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Vec<ConnectedClient<H>> {
     let mut all = Vec::new();
     for (lifecycle, way) in client_lifecycles()
         .into_iter()
@@ -42,7 +51,8 @@ pub(crate) async fn connect_everywhere(
             .variables(variables)
             .command();
         let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
-        let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
+        let client = handler.clone().serve_with_lifecycle(process, lifecycle);
+        let client = client.await.unwrap();
         all.push(ConnectedClient {
             client,
             _server: None,
@@ -59,7 +69,8 @@ pub(crate) async fn connect_everywhere(
             .start();
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(http_client(), config);
-        let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        let client = handler.clone().serve_with_lifecycle(transport, lifecycle);
+        let client = client.await.unwrap();
         all.push(ConnectedClient {
             client,
             _server: Some(server),
@@ -69,7 +80,7 @@ pub(crate) async fn connect_everywhere(
     all
 }
 
-impl ConnectedClient {
+impl<H: ClientHandler> ConnectedClient<H> {
     pub(crate) async fn result(&self, tool: &'static str, args: Value) -> CallToolResult {
         let request =
             CallToolRequestParams::new(tool).with_arguments(args.as_object().unwrap().clone());
