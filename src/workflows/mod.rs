@@ -50,6 +50,10 @@ pub const MAX_STEPS: usize = 30;
 /// and nothing is sent.
 pub const PLAN_TOOL: &str = "plan-changes";
 
+/// Name of the tool that a step calls to have the caller's changes of the journal listed. It is no operation:
+/// nothing is sent. Its answer has `absent` with the reason if there is no journal for the caller.
+pub const HISTORY_TOOL: &str = "list-changes";
+
 /// The function of a workflow: takes the validated arguments and the way to its steps.
 type RunFn = fn(JsonMap, Steps) -> BoxFuture<'static, Result<Value, CallError>>;
 

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::support::{
+    form_client::{FormClient, FormSession, connect_to},
     official_client::{ConnectedClient, connect_everywhere},
     policy::PolicyFile,
+    server::ServerProcess,
 };
 
 async fn sandbox_client(options: &[&str]) -> ConnectedClient {
@@ -194,4 +196,110 @@ async fn part_that_may_not_be_read_is_named() {
         "{missing}"
     );
     assert_eq!(first_id(&report, "status_code"), "503");
+}
+
+/// A server with a journal, whose sandbox has its incident within a day from now.
+async fn server_near_the_incident(
+    folder: &std::path::Path,
+    more: &[&str],
+) -> (ServerProcess, FormSession, String) {
+    let now = jiff::Timestamp::now();
+    let on_day = |day: jiff::Timestamp, time: &str| {
+        let text = format!("{}T{time}Z", day.strftime("%Y-%m-%d"));
+        text.parse::<jiff::Timestamp>().unwrap()
+    };
+    let day = jiff::SignedDuration::from_hours(24);
+    // Changes until ten minutes after the onset count.
+    let onset = match on_day(now, "13:20:00") > now {
+        true => on_day(now, "13:17:00"),
+        false => on_day(now + day, "13:17:00"),
+    };
+    let sandbox_now = (onset + day * 3).to_string();
+    let journal = folder.join("journal.db");
+    let options = [
+        &[
+            "--sandbox-now",
+            &*sandbox_now,
+            "--journal",
+            journal.to_str().unwrap(),
+        ],
+        more,
+    ]
+    .concat();
+    let server = ServerProcess::http()
+        .sandbox()
+        .args(&options)
+        .variables(&[("PORTKEY_MCP_NO_JOURNAL", "false")])
+        .start();
+    let session = connect_to(&server, &FormClient::new(true)).await;
+    (server, session, onset.strftime("%Y-%m-%d").to_string())
+}
+
+async fn call_session(session: &FormSession, tool: &'static str, args: Value) -> Value {
+    let (is_done, text) = session.call_text(tool, args).await;
+    assert!(is_done, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn changes_of_the_journal_are_named_with_their_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, session, day) = server_near_the_incident(folder.path(), &[]).await;
+    let rename = json!({ "slug": "pc-support-fallback", "name": "Renamed" });
+    call_session(&session, "update-config", rename).await;
+    // One that Portkey refuses takes no effect.
+    let refused = json!({ "slug": "pc-none", "name": "Renamed" });
+    assert!(!session.call_text("update-config", refused).await.0);
+    let args = json!({ "from": format!("{day}T00:00:00Z"), "to": format!("{day}T23:00:00Z"),
+        "workspace_slug": "ws-support-bot" });
+    let report = call_session(&session, "diagnose-failures", args.clone()).await;
+    assert_eq!(report["onset"], format!("{day}T13:17Z"), "{report}");
+    let changes = report["changes_near_onset"].as_array().unwrap();
+    let own: Vec<_> = changes
+        .iter()
+        .filter(|change| change["seen_in"] == json!(["journal"]))
+        .collect();
+    assert_eq!(own.len(), 1, "{report}");
+    assert_eq!(own[0]["tool"], "update-config", "{report}");
+    assert_eq!(own[0]["target"], json!({ "slug": "pc-support-fallback" }));
+    assert!(
+        changes
+            .iter()
+            .any(|change| change["seen_in"] == json!(["audit_log"])),
+        "{report}"
+    );
+    let sources = &report["change_sources"];
+    assert_eq!(sources["audit_log"], "read", "{sources}");
+    assert!(
+        sources["journal"].as_str().unwrap().contains("your key"),
+        "{sources}"
+    );
+    // The id is what takes the change back.
+    let undo = json!({ "id": own[0]["change"] });
+    call_session(&session, "undo-change", undo).await;
+    let config = json!({ "slug": "pc-support-fallback" });
+    let config = call_session(&session, "get-config", config).await;
+    assert_ne!(config["name"], "Renamed", "{config}");
+}
+
+#[tokio::test]
+async fn source_that_shows_nothing_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = PolicyFile::with("version: \"1\"\nhide: [list-changes]\n");
+    let options = ["--policy", policy.path()];
+    let (_server, session, day) = server_near_the_incident(folder.path(), &options).await;
+    let args = json!({ "from": format!("{day}T00:00:00Z"), "to": format!("{day}T23:00:00Z"),
+        "workspace_slug": "ws-support-bot" });
+    let report = call_session(&session, "diagnose-failures", args).await;
+    assert_eq!(report["change_sources"]["journal"], "a policy hides it");
+
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules:\n  - { name: closed, action: deny, match: { tools: [list-audit-logs] } }\n",
+    );
+    let client = sandbox_client(&["--policy", policy.path()]).await;
+    let args = json!({ "period": "7d", "workspace_slug": "ws-support-bot" });
+    let report = call(&client, "diagnose-failures", args).await;
+    let sources = &report["change_sources"];
+    assert_eq!(sources["journal"], "there is none here", "{report}");
+    assert_eq!(sources["audit_log"], "not read, see `not_seen`", "{report}");
 }

@@ -65,10 +65,8 @@ impl Server {
         let journal = self.journal_for(principal, tool)?;
         match tool {
             HistoryTool::List => {
-                let scope = ChangeScope::Owner(owner_of(principal));
-                let upstreams = Some(self.dispatcher.upstreams());
                 let value = self
-                    .list_changes(journal, (scope, upstreams), Some(principal), &args.args)
+                    .list_own_changes(journal, principal, &args.args)
                     .await?;
                 let is_untrusted = false;
                 Ok(ToolTarget::Described(BuiltinResult {
@@ -93,6 +91,39 @@ impl Server {
                 Ok(ToolTarget::Undo(Box::new(change), args))
             }
         }
+    }
+
+    /// Lists the caller's changes, as a step of a workflow.
+    ///
+    /// # Errors
+    /// Returns an error if the journal cannot be read.
+    pub(super) async fn list_changes_for_step(
+        &self,
+        principal: &Principal,
+        args: &JsonMap,
+    ) -> Result<Value, InputError> {
+        let Some(journal) = self.dispatcher.journal() else {
+            return Ok(json!({ "absent": "there is none here" }));
+        };
+        match self
+            .dispatcher
+            .hides_tool(principal, HistoryTool::List.name())
+        {
+            true => Ok(json!({ "absent": "a policy hides it" })),
+            false => self.list_own_changes(journal, principal, args).await,
+        }
+    }
+
+    async fn list_own_changes(
+        &self,
+        journal: &Journal,
+        principal: &Principal,
+        args: &JsonMap,
+    ) -> Result<Value, InputError> {
+        let scope = ChangeScope::Owner(owner_of(principal));
+        let upstreams = Some(self.dispatcher.upstreams());
+        self.list_changes(journal, (scope, upstreams), Some(principal), args)
+            .await
     }
 
     /// Lists the changes of all callers and upstreams, for the user who can read the file.

@@ -15,7 +15,7 @@ use crate::{
     mcp::results::annotate,
     observability::call_record::OutcomeKind,
     pipeline::{Answer, CallError, CallRecord, StepFailure, approval::ApprovalResponse},
-    workflows::{PLAN_TOOL, Step, StepAnswer, Workflow},
+    workflows::{HISTORY_TOOL, PLAN_TOOL, Step, StepAnswer, Workflow},
 };
 
 /// What the steps of a workflow have in common.
@@ -91,6 +91,13 @@ impl ToolCallFlow<'_> {
                 step_record.finish();
                 // The workflow waits for the answer.
                 _ = reply.send(planned.map(StepAnswer::Answered));
+                continue;
+            }
+            if operation == HISTORY_TOOL {
+                let listed = self.server.list_changes_for_step(self.principal, &args);
+                let listed = Box::pin(listed).await.map_err(CallError::from);
+                // The workflow waits for the answer.
+                _ = reply.send(listed.map(StepAnswer::Answered));
                 continue;
             }
             let mut step_record = StepRecord::new(record);

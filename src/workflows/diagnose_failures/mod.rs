@@ -11,7 +11,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::episode::{Episode, Points, Threshold};
+use self::{
+    changes::NearChanges,
+    episode::{Episode, Points, Threshold},
+};
 use super::{
     Listing, Steps, Workflow, arguments, partial_reads::PartialReads,
     report_costs::requested_range, text,
@@ -138,7 +141,8 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let mut diagnosis = Diagnosis {
         args,
         steps,
-        reads: PartialReads::new(steps, MAX_CALLS),
+        // One step reads the journal.
+        reads: PartialReads::new(steps, MAX_CALLS - 1),
         range: parsed,
         is_until_now: range.ends_now(steps.clock()),
     };
@@ -196,7 +200,7 @@ struct Parts {
     usual: f64,
     grouped: Vec<Grouped>,
     concerned: Value,
-    changes: Vec<Value>,
+    changes: NearChanges,
     mitigation: Value,
     others: Vec<Episode>,
 }
@@ -431,7 +435,8 @@ impl Diagnosis<'_> {
             ("usual_rate_percent", percent(usual)),
             ("concerned", concerned),
             ("not_concerned", spared.into()),
-            ("changes_near_onset", changes.into()),
+            ("changes_near_onset", changes.changes.into()),
+            ("change_sources", changes.sources),
             ("mitigation", mitigation),
             (
                 "other_episodes",
