@@ -20,6 +20,7 @@ mod outside_decision;
 mod planned;
 mod preview;
 mod received;
+mod redacted_filters;
 pub(crate) mod redirected_secrets;
 mod response;
 mod rows;
@@ -67,6 +68,7 @@ pub use self::{
     key_check::MAX_KEY_CHECKS,
     planned::PlannedCall,
     received::{PlanForm, ReceivedAnswer, ReceivedCall, ReceivedRequest},
+    redacted_filters::LOG_READS,
     rows::{RowCondition, RowQuery, RowTest},
     state::ResourceState,
 };
@@ -398,6 +400,7 @@ impl Dispatcher {
                 .collect();
             self.authorize(call, &policies, audit_entry.record)?;
             let args = self.validate(call, args, &mut audit_entry)?;
+            self.reject_redacted_filters(entry, &args, &policies)?;
             self.require_proven_key(principal, entry.operation, &policies)
                 .await
                 .inspect_err(|_| audit_entry.record.set_denied_by("key"))?;

@@ -41,7 +41,7 @@ use portkey_operation::{Clock, InputError, JsonMap, Operation};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::pipeline::{CallError, RowQuery};
+use crate::pipeline::{CallError, LOG_READS, RowQuery};
 
 /// Maximum number of steps that a workflow takes, unless it declares another.
 pub const MAX_STEPS: usize = 30;
@@ -96,8 +96,8 @@ impl Workflow {
     }
 
     /// Begins the workflow. The steps that it takes arrive at the receiver, one at a time; quiet reads
-    /// may arrive before the one before them has ended. `redacted` are the operations of whose results a
-    /// policy can redact values.
+    /// may arrive before the one before them has ended. `redacted` are the operations, of those that it needs
+    /// and those that return logs, of whose results a policy can redact values.
     pub fn start(
         &self,
         args: JsonMap,
@@ -190,9 +190,9 @@ impl Steps {
         &self.clock
     }
 
-    /// Returns true if a policy can redact values of the results of an operation that the workflow needs.
-    fn can_be_redacted(&self, operation: &str) -> bool {
-        self.redacted.contains(&operation)
+    /// Returns true if a policy can redact values of logs.
+    fn can_logs_be_redacted(&self) -> bool {
+        LOG_READS.iter().any(|name| self.redacted.contains(name))
     }
 
     /// Calls an operation.

@@ -200,6 +200,19 @@ impl Policy {
             .any(|rule| !rule.redactions.is_empty())
     }
 
+    /// Returns the paths of the values that rules for the operation can redact in its results, each with its
+    /// rule.
+    pub fn redaction_paths(
+        &self,
+        operation: &Operation,
+    ) -> impl Iterator<Item = (&RuleRef, &FieldPath)> {
+        let rules = self.rules_for(operation).filter(|rule| !rule.is_shadow);
+        rules.flat_map(|rule| {
+            let paths = rule.redactions.iter();
+            paths.map(|path| (&rule.rule_ref, path))
+        })
+    }
+
     /// Returns true if a call of the operation can count towards a limit.
     pub fn uses_counters(&self, operation: &Operation) -> bool {
         self.rules_for(operation)

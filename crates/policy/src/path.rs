@@ -6,6 +6,9 @@ use serde_json::Value;
 /// Replacement for a value that a policy redacts.
 pub const REDACTED: &str = "[redacted by policy]";
 
+/// Names of what an answer has its items in. What hides it hides the items.
+const CONTAINERS: &[&str] = &["data", "rows", "records", "logs", "items"];
+
 /// Location of values: field names, and `[]` for every item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldPath(Vec<PathSegment>);
@@ -60,6 +63,14 @@ impl FieldPath {
         matching_fields(args, first).fold(true, |is_read, value| {
             visit_values(value, rest, visit) & is_read
         })
+    }
+
+    /// Returns true if values of a field of this name are hidden by a redaction of the path: it has the name
+    /// on the way or at its end, or ends before the items.
+    pub fn hides_field(&self, field: &str) -> bool {
+        let is_container = |name: &str| CONTAINERS.contains(&name);
+        self.names().any(|name| is_same_name(name, field))
+            || self.names().last().is_some_and(is_container)
     }
 
     /// Replaces the values of a response that the path leads to. Returns true if there were any.

@@ -14,7 +14,7 @@ use crate::{
     changes::plan,
     mcp::results::annotate,
     observability::call_record::OutcomeKind,
-    pipeline::{Answer, CallError, CallRecord, StepFailure, approval::ApprovalResponse},
+    pipeline::{Answer, CallError, CallRecord, LOG_READS, StepFailure, approval::ApprovalResponse},
     workflows::{HISTORY_TOOL, PLAN_TOOL, Step, StepAnswer, Workflow},
 };
 
@@ -48,7 +48,7 @@ impl ToolCallFlow<'_> {
         record: &mut CallRecord,
     ) -> Result<ToolCallResult<'n>, CallError> {
         record.warnings = args.warnings;
-        let needs = workflow.needs.iter().copied();
+        let needs = workflow.needs.iter().copied().chain(LOG_READS);
         let redacted = needs.filter(|name| self.can_redact(name)).collect();
         let clock = self.server.dispatcher().clock();
         let (mut run, mut steps) = workflow.start(args.args, clock, redacted);

@@ -189,7 +189,7 @@ impl Selection {
                 test: RowTest::Has(labels.clone()),
             });
         }
-        if steps.can_be_redacted("download-log-export") {
+        if steps.can_logs_be_redacted() {
             // What Portkey has filtered by a redacted value tells that value.
             filters.retain(|name, _| [PERIOD_START, PERIOD_END].contains(&name.as_str()));
         }

@@ -15,6 +15,7 @@ mod paths;
 mod presets;
 mod properties;
 mod reach;
+mod redacted_filters;
 mod uncertain_outcomes;
 mod verbs;
 
