@@ -20,6 +20,13 @@ use crate::pipeline::CallError;
 
 pub(super) const WORKFLOW: Workflow = Workflow {
     operation: post::<PromotePrompt>("promote-prompt", "/")
+        .with_search_terms(&[
+            "from dev to prod",
+            "staging to production",
+            "release a tested prompt",
+            "back to the version of before",
+            "Prompt in Produktion bringen",
+        ])
         .with_rule(require_target)
         .idempotent()
         .returns_untrusted_content(),
@@ -31,7 +38,8 @@ pub(super) const WORKFLOW: Workflow = Workflow {
         "update-prompt",
     ],
     needs_of_call,
-    listing: Listing::Nowhere,
+    // The list of tools has no space left.
+    listing: Listing::BySearch,
     max_steps: MAX_STEPS,
     reads_quietly: false,
     run: |args, steps| run(args, steps).boxed(),

@@ -1,12 +1,19 @@
 //! Search for operations: typical tasks find the expected operations.
 //!
 //! `tests/data/search.json` contains tasks in everyday words, each with its expected operations.
-//! Those marked `held_out` are not for tuning: they show whether the others are overfitted.
+//! Those marked `held_out` are not for tuning: they show whether the others are overfitted. A task may expect a
+//! workflow, which is then looked for among the tools that a search names beside the operations.
 
 use std::{collections::BTreeSet, fs};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::mcp::search::{SearchHit, SearchIndex};
+use portkey_mcp::{
+    mcp::{
+        search::{SearchHit, SearchIndex},
+        surface::builtin_tools,
+    },
+    workflows::{Listing, WORKFLOWS},
+};
 use serde::Deserialize;
 
 use crate::support::catalogs::default_catalog;
@@ -18,6 +25,8 @@ struct Task {
     want: Vec<String>,
     #[serde(default)]
     held_out: bool,
+    /// Language of a task for a workflow that is not English.
+    language: Option<String>,
 }
 
 fn read_tasks() -> Vec<Task> {
@@ -30,6 +39,19 @@ fn operation_names(hits: &[SearchHit]) -> Vec<&'static str> {
 
 fn find_names(index: &SearchIndex, words: &str, most: usize) -> Vec<&'static str> {
     operation_names(&index.search(words, most))
+}
+
+/// Returns true if a name is that of a workflow.
+fn is_workflow(name: &str) -> bool {
+    let mut names = WORKFLOWS.iter().map(|workflow| workflow.operation.name());
+    names.any(|workflow| workflow == name)
+}
+
+/// Returns the tasks that expect an operation.
+fn operation_tasks() -> Vec<Task> {
+    let mut tasks = read_tasks();
+    tasks.retain(|task| !task.want.iter().any(|name| is_workflow(name)));
+    tasks
 }
 
 /// Counts the tasks with an expected operation among the first five results, and as the first.
@@ -62,7 +84,7 @@ fn search_tasks_find_the_expected_operations() {
         SearchIndex::from_entries(full.iter()),
         SearchIndex::from_entries(default.iter()),
     );
-    let tasks = read_tasks();
+    let tasks = operation_tasks();
     // Preview operations are off by default, and then compete with nothing.
     let wants_preview = |task: &&Task| {
         let mut wanted = task.want.iter();
@@ -101,7 +123,8 @@ const MIN_COVERED_PERCENT: usize = 95;
 fn search_tasks_cover_nearly_every_operation() {
     let catalog = Catalog::full();
     let tasks = read_tasks();
-    let wanted: BTreeSet<_> = tasks
+    let of_operations = operation_tasks();
+    let wanted: BTreeSet<_> = of_operations
         .iter()
         .flat_map(|task| &task.want)
         .map(String::as_str)
@@ -120,6 +143,60 @@ fn search_tasks_cover_nearly_every_operation() {
     );
     let distinct: BTreeSet<_> = tasks.iter().map(|task| task.task.to_lowercase()).collect();
     assert_eq!(distinct.len(), tasks.len(), "a task stands twice");
+}
+
+#[test]
+fn search_tasks_find_the_expected_workflows() {
+    let catalog = default_catalog();
+    let index = SearchIndex::from_entries_and_tools(catalog.iter(), builtin_tools());
+    let mut tasks = read_tasks();
+    tasks.retain(|task| task.want.iter().any(|name| is_workflow(name)));
+    for workflow in WORKFLOWS
+        .iter()
+        .filter(|workflow| workflow.listing != Listing::Nowhere)
+    {
+        let name = workflow.operation.name();
+        let of_it = tasks
+            .iter()
+            .filter(|task| task.want.iter().any(|want| want == name));
+        assert!(of_it.count() >= 4, "{name} has fewer than four tasks");
+    }
+    let foreign = tasks.iter().filter(|task| task.language.is_some());
+    assert!(
+        foreign.count() * 3 >= tasks.len(),
+        "too few in other languages"
+    );
+    let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
+    for (which, tasks) in [("known", known), ("held out", held_out)] {
+        let mut among = 0;
+        let mut first = 0;
+        for Task { task, want, .. } in &tasks {
+            let hits = index.search_all(task, |_| true);
+            let found = operation_names(&hits.tools);
+            let place = found
+                .iter()
+                .position(|name| want.iter().any(|want| want == name));
+            among += usize::from(place.is_some());
+            first += usize::from(place == Some(0));
+            if place.is_none() {
+                eprintln!("missed: {task}\n  wanted {want:?}\n  found  {found:?}");
+            }
+        }
+        eprintln!(
+            "{which}: {} tasks, {among} found, {first} first",
+            tasks.len()
+        );
+        assert!(
+            among * 100 >= tasks.len() * 80,
+            "{which}: {among} of {}",
+            tasks.len()
+        );
+        assert!(
+            first * 100 >= tasks.len() * 75,
+            "{which}: {first} of {} first",
+            tasks.len()
+        );
+    }
 }
 
 #[test]

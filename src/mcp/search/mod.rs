@@ -22,7 +22,7 @@ use super::surface::{BuiltinAction, BuiltinTool};
 use crate::workflows::Listing;
 
 /// Share of the best operation's score that a tool needs to be named beside it.
-const MIN_TOOL_SHARE: f32 = 0.5;
+const MIN_TOOL_SHARE: f32 = 0.15;
 
 /// Share of the best operation's score below which an operation is left out: it has hardly more in common with the
 /// query than the kind of its verb.

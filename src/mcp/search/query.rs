@@ -138,8 +138,12 @@ impl Query {
                 part.share *= PAST_OBJECT_SHARE;
             }
         }
+        let tool_share = match is_question && meanings.asks_for_past() {
+            true => PAST_OBJECT_SHARE,
+            false => 1.0,
+        };
         for (tool, share) in &meanings.tools {
-            query.add_tool(tool, *share);
+            query.add_tool(tool, *share * tool_share);
         }
         query.add_kinds(&meanings, &tokens);
         query
