@@ -111,12 +111,12 @@ async fn filters_by_redacted_fields_are_rejected() {
                 case("list-labels", json!({ "search": "prod" }), "no-names"),
                 case(
                     "list-audit-logs",
-                    json!({ "start_time": "7d", "action": "update" }),
+                    json!({ "start_time": "7d", "end_time": "now", "action": "update" }),
                     "",
                 ),
                 case(
                     "list-audit-logs",
-                    json!({ "start_time": "7d", "client_ip": "10.0.0.1" }),
+                    json!({ "start_time": "7d", "end_time": "now", "client_ip": "10.0.0.1" }),
                     "no-address",
                 ),
             ],
