@@ -1,5 +1,7 @@
 //! Differences of two documents: paths with old and new values.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use similar::TextDiff;
 
@@ -14,6 +16,8 @@ use super::{
 pub const MAX_CHANGES: usize = 500;
 /// Maximum size of each text that is compared line by line, in bytes.
 const MAX_LINE_DIFF_BYTES: usize = 200_000;
+/// Maximum time to look for the smallest difference of two texts.
+const MAX_DIFF_TIME: Duration = Duration::from_millis(200);
 /// Number of unchanged lines around a changed one.
 const CONTEXT_LINES: usize = 2;
 
@@ -168,14 +172,20 @@ pub fn diff_lines(old: &str, new: &str) -> Option<String> {
     if !has_lines || !is_comparable(old) || !is_comparable(new) {
         return None;
     }
+    Some(unified_diff(old, new))
+}
+
+/// Compares two texts line by line, as a unified difference without a header. After 200 ms it is a
+/// valid difference, but no longer the smallest.
+pub fn unified_diff(old: &str, new: &str) -> String {
     let diff = TextDiff::configure()
-        .timeout(std::time::Duration::from_millis(200))
+        .timeout(MAX_DIFF_TIME)
         .diff_lines(old, new);
     let mut unified = diff.unified_diff();
     unified
         .context_radius(CONTEXT_LINES)
         .missing_newline_hint(false);
-    Some(unified.to_string())
+    unified.to_string()
 }
 
 struct DiffBuilder {

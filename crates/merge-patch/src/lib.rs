@@ -23,7 +23,7 @@ mod size;
 use serde_json::{Map, Value};
 
 pub use self::{
-    diff::{Change, Diff, MAX_CHANGES, diff_lines},
+    diff::{Change, Diff, MAX_CHANGES, diff_lines, unified_diff},
     list_rules::{EntryKey, KeyField, KeyedList, ListRules, MatchedEntry},
     merge::{DELETE_MARKER, merge_patch_between},
     patch::{MAX_OPERATIONS, Patch, PatchError},

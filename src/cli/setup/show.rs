@@ -7,14 +7,11 @@ use std::{
 
 use anyhow::bail;
 use portkey_bounded_file::display_path;
+use portkey_merge_patch::unified_diff;
 use serde_json::{Map, Value};
-use similar::TextDiff;
 
 use super::{edit::Change, entry::Entry};
 use crate::cli::clients::{Client, Syntax};
-
-/// Lines around a change that are shown.
-const CONTEXT_LINES: usize = 2;
 
 /// Maximum size of an answer on the terminal.
 const MAX_ANSWER_BYTES: u64 = 64;
@@ -65,14 +62,8 @@ pub(super) fn show(
         writeln!(out, "{name}: a value that is not shown changes")?;
         return Ok(());
     }
-    let diff = TextDiff::from_lines(&old, &new);
-    let diff = diff
-        .unified_diff()
-        .context_radius(CONTEXT_LINES)
-        .missing_newline_hint(false)
-        .header(&name, &name)
-        .to_string();
-    write!(out, "{diff}")?;
+    let diff = unified_diff(&old, &new);
+    write!(out, "--- {name}\n+++ {name}\n{diff}")?;
     Ok(())
 }
 
