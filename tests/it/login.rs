@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     process::command,
+    programs::is_missing,
     upstream::{MockUpstream, http_response, json_response},
 };
 
@@ -476,4 +477,86 @@ async fn key_of_the_keychain_is_replaced_by_one_in_the_file() {
     fs::write(user.list(), in_keychain).unwrap();
     user.log_in(KEY).await;
     assert!(fs::read_to_string(user.list()).unwrap().contains(KEY));
+}
+
+/// `script` provides the terminal, `stty` tells whether it echoes.
+#[test]
+fn terminal_echoes_again_after_an_interrupted_prompt() {
+    struct Case {
+        signal: &'static str,
+        code: u32,
+        args: &'static str,
+    }
+    if is_missing("script") {
+        return;
+    }
+    let cases = [
+        // Ctrl-C.
+        Case {
+            signal: "INT",
+            code: 130,
+            args: "login --in-file",
+        },
+        Case {
+            signal: "TERM",
+            code: 143,
+            args: "login --in-file",
+        },
+        Case {
+            signal: "TERM",
+            code: 143,
+            args: "setup zed --key clear --yes",
+        },
+    ];
+    for Case { signal, code, args } in cases {
+        let user = User::new("http://127.0.0.1:1/v1");
+        let binary = env!("CARGO_BIN_EXE_portkey-mcp");
+        // The shell writes its number and becomes the program.
+        let shell =
+            format!("stty echo; sh -c 'echo pid=$$; exec {binary} {args}'; echo code=$?; stty -a");
+        let mut script = Command::new("script");
+        script.args(["-qec", &shell, "/dev/null"]);
+        for (name, value) in user.command(&[]).get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        let mut child = script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let mut shown = String::new();
+        while !shown.contains("(not shown): ") {
+            let mut bytes = [0; 256];
+            let count = output.read(&mut bytes).unwrap();
+            assert!(count > 0, "{shown}");
+            shown += &String::from_utf8_lossy(&bytes[..count]);
+        }
+        let mut input = child.stdin.take().unwrap();
+        if signal == "INT" {
+            input.write_all(b"\x03").unwrap();
+        } else {
+            let pid = shown.split("pid=").nth(1).unwrap().lines().next().unwrap();
+            let sent = Command::new("kill")
+                .args([&format!("-{signal}"), pid.trim()])
+                .status();
+            assert!(sent.unwrap().success());
+        }
+        output.read_to_string(&mut shown).unwrap();
+        drop(input);
+        child.wait().unwrap();
+        assert!(
+            shown.contains(&format!("\ncode={code}\r")),
+            "{args}: {shown}"
+        );
+        let words: Vec<_> = shown.split_whitespace().collect();
+        assert!(
+            words.contains(&"echo") && words.contains(&"icanon"),
+            "{args}: {shown}"
+        );
+        assert!(!user.list().exists());
+    }
 }

@@ -1,6 +1,7 @@
 //! `portkey-mcp login`, `logout` and `whoami`: the stored key.
 
 mod keychain;
+mod prompt;
 mod store;
 
 use std::{
@@ -274,9 +275,7 @@ fn ask_on_terminal(what: &str) -> anyhow::Result<SecretString> {
             "there is no terminal to ask for the {what} on; give it on standard input, with --stdin"
         );
     }
-    let text = rpassword::prompt_password(format!("{what} (not shown): "))
-        .with_context(|| format!("cannot ask for the {what}"))?;
-    Ok(text.into())
+    prompt::ask(what)
 }
 
 fn read_from_stdin() -> anyhow::Result<SecretString> {
