@@ -236,7 +236,8 @@ pub fn main() -> ExitCode {
         } = line;
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let Some(Command::Doctor(doctor)) = &mut cli.command {
-            doctor.configured = ConfiguredOption::all(&command(), &matches, &sources);
+            let (_, matches) = parse::innermost(&matches);
+            doctor.configured = ConfiguredOption::all(&command(), matches, &sources);
             doctor.unused.clone_from(&unused);
         }
         cli.options.set_unused(unused);

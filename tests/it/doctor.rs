@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::support::{
     process::command,
+    programs::is_missing,
+    redis::{RedisServer, documented_rights},
     upstream::{MockUpstream, ResponseAction},
 };
 
@@ -223,4 +225,38 @@ fn doctor_prints_text_with_a_summary() {
     assert!(output.status.success(), "{text}");
     assert!(text.starts_with("ok       version"), "{text}");
     assert!(text.ends_with("no failures, no warnings\n"), "{text}");
+}
+
+#[tokio::test]
+async fn doctor_asks_redis_what_a_server_needs() {
+    let unreachable = [
+        "--sandbox",
+        "--redis-url",
+        "redis://:planted-7f3d9a@127.0.0.1:1/0",
+    ];
+    let found = diagnose(&unreachable, None).await;
+    assert!(!found.is_success);
+    found.assert_found("redis", "failure", "127.0.0.1:1 cannot be used");
+    found.assert_found("options", "ok", "");
+    assert!(
+        found.output.contains("--redis-url is set (a secret)"),
+        "{}",
+        found.output
+    );
+    assert!(!found.output.contains("planted"), "{}", found.output);
+
+    if is_missing("redis-server") {
+        return;
+    }
+    let server = RedisServer::documented();
+    let address = server.documented_url(0);
+    let args = ["--sandbox", "--redis-timeout", "5", "--redis-url"];
+    let found = diagnose(&[&args[..], &[&address]].concat(), None).await;
+    found.assert_found("redis", "ok", "has the rights");
+    let limited = RedisServer::with_user(&documented_rights().replacen(" +getex", "", 1));
+    let address = limited.documented_url(0);
+    let found = diagnose(&[&args[..], &[&address]].concat(), None).await;
+    assert!(!found.is_success, "{}", found.output);
+    found.assert_found("redis", "failure", "lacks a right");
+    assert!(found.output.contains("GETEX"), "{}", found.output);
 }

@@ -18,13 +18,18 @@ pub(in crate::cli) struct ConfiguredOption {
 }
 
 impl ConfiguredOption {
-    /// Returns the options of the definition that are set in the parsed command line.
+    /// Returns the options of the definition and of `doctor` that are set in the parsed command line.
     pub(in crate::cli) fn all(
         definition: &Command,
         matches: &ArgMatches,
         sources: &FileSources,
     ) -> Vec<Self> {
-        let configured = definition.get_arguments().filter_map(|argument| {
+        let own = definition.find_subcommand("doctor");
+        let own = own.into_iter().flat_map(Command::get_arguments);
+        // What it prints is no setting of a server.
+        let own = own.filter(|argument| argument.get_env().is_some());
+        let arguments = definition.get_arguments().chain(own);
+        let configured = arguments.filter_map(|argument| {
             let name = argument.get_id().as_str();
             let option = format!("--{}", argument.get_long()?);
             let source = match matches.value_source(name)? {

@@ -3,6 +3,7 @@
 mod checks;
 mod clients;
 mod configured;
+mod redis;
 mod report;
 
 use std::{io::Write, process::ExitCode};
@@ -28,6 +29,8 @@ pub(super) struct DoctorCommand {
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    redis: redis::RedisOptions,
     /// Options that are set, with their sources.
     #[arg(skip)]
     pub(super) configured: Vec<ConfiguredOption>,
@@ -51,6 +54,7 @@ impl DoctorCommand {
         checks::check_policy(&mut report, options);
         checks::check_audit_log(&mut report, options);
         checks::check_journal(&mut report, options);
+        redis::check_redis(&mut report, &self.redis, options).await;
         checks::check_connection(&mut report, options).await;
         checks::check_key(&mut report, options).await;
         clients::find_clients(&mut report);

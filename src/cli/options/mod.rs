@@ -31,11 +31,11 @@ use reqwest::{Certificate, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
-pub(super) use self::audit::AuditOptions;
 use self::{
     access::AccessOptions, arguments::ArgumentOptions, guard::GuardOptions,
     journal::JournalOptions, results::ResultOptions, secrets::SecretOptions,
 };
+pub(super) use self::{audit::AuditOptions, replicas::read_redis_url};
 use crate::{
     app::{AppSettings, ApprovalSettings, Backend, McpSettings},
     auth::principal::{Credentials, KeySource, MissingKey, UpstreamKey},

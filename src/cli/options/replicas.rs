@@ -1,6 +1,10 @@
 //! Options for sessions and for the state that replicas share.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -139,21 +143,32 @@ impl ReplicaOptions {
     /// # Errors
     /// Returns an error if a file cannot be read.
     pub(super) fn connect_store(&self, options: &Options) -> anyhow::Result<StoreSettings> {
-        let redis_url = match &self.redis_url_file {
-            Some(file) => {
-                let context = || format!("cannot read {}", display_path(file));
-                Some(read_protected_file(file, FileProtection::Secret).with_context(context)?)
-            }
-            None => self.redis_url.clone(),
-        };
-        let url = redis_url.as_ref();
-        if let Some(url) = url.and_then(|url| Url::parse(url.expose_secret().trim()).ok()) {
-            url.password().into_iter().for_each(secrets::learn_key);
-        }
         Ok(StoreSettings {
-            redis_url,
+            redis_url: read_redis_url(self.redis_url_file.as_deref(), self.redis_url.as_ref())?,
             extra_roots: options.extra_roots_pem()?,
             timeout: self.redis_timeout,
         })
     }
+}
+
+/// Returns the address of Redis, of the file if there is one. Its password is masked in the log from now on.
+///
+/// # Errors
+/// Returns an error if the file cannot be read.
+pub(in crate::cli) fn read_redis_url(
+    file: Option<&Path>,
+    url: Option<&SecretString>,
+) -> anyhow::Result<Option<SecretString>> {
+    let url = match file {
+        Some(file) => {
+            let context = || format!("cannot read {}", display_path(file));
+            Some(read_protected_file(file, FileProtection::Secret).with_context(context)?)
+        }
+        None => url.cloned(),
+    };
+    let parsed = url.as_ref();
+    if let Some(url) = parsed.and_then(|url| Url::parse(url.expose_secret().trim()).ok()) {
+        url.password().into_iter().for_each(secrets::learn_key);
+    }
+    Ok(url)
 }
