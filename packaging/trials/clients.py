@@ -24,6 +24,8 @@ def trial(binary: pathlib.Path, modules: pathlib.Path) -> None:
             _connects(home, client, connected, modules, token)
             again = home.run(binary, "setup", client, *running, "--yes").stdout
             prove(f"setup {client}: changes nothing the second time", again.startswith("nothing to change"), again)
+    with empty_home("node") as home:
+        _claude_project(home, binary, modules)
 
 
 def _connects(
@@ -42,6 +44,26 @@ def _claude(home: Home, modules: pathlib.Path, token: str) -> str:
     # Its command is put in place by a script of the package, and this file starts the same program without it.
     wrapper = modules / "@anthropic-ai" / "claude-code" / "cli-wrapper.cjs"
     return home.run("node", wrapper, "mcp", "list", **{TOKEN_VARIABLE: token}).stdout
+
+
+def _claude_project(home: Home, binary: pathlib.Path, modules: pathlib.Path) -> None:
+    """The file of a project names a policy from the folder of the project, which Claude Code knows."""
+    (home.folder / "policy.yaml").write_text(home.run(binary, "policy", "init", "--preset", "careful").stdout)
+    name = "portkey-project"
+    home.run(binary, "setup", "claude-code", "--project", "--name", name, "--sandbox", "--policy", "policy.yaml", "--yes")
+    text = (home.folder / ".mcp.json").read_text()
+    prove("setup claude-code --project: names no folder of this machine", str(home.folder) not in text, text)
+    # The file starts the program by name.
+    (home.folder / ".tools" / "portkey-mcp").symlink_to(binary)
+    # Otherwise it waits for an answer of its user.
+    settings = home.folder / ".claude" / "settings.local.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"enabledMcpjsonServers": [name]}))
+    trusted = {"projects": {str(home.folder): {"hasTrustDialogAccepted": True}}}
+    (home.folder / ".claude.json").write_text(json.dumps(trusted))
+    shown = _claude(home, modules, "")
+    line = next((line for line in shown.splitlines() if f"{name}:" in line), "")
+    prove("setup claude-code --project: connects", line.endswith("Connected") and "Missing" not in shown, shown)
 
 
 def _gemini(home: Home, modules: pathlib.Path, token: str) -> str:

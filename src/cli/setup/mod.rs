@@ -193,7 +193,7 @@ impl SetupCommand {
         let transport = match &self.url {
             Some(url) => self.http(url)?,
             None => Transport::Stdio {
-                args: self.args(client),
+                args: self.args(client)?,
                 key: self.key(client, options)?,
             },
         };
@@ -222,13 +222,19 @@ impl SetupCommand {
     }
 
     /// Returns the arguments of the server.
-    fn args(&self, client: &Client) -> Vec<String> {
-        let given = self.server.args.iter().cloned();
+    fn args(&self, client: &Client) -> anyhow::Result<Vec<String>> {
+        let given = match self.project {
+            true => {
+                let replaced = client.project_folder;
+                self.server.args_of_project(&project_folder()?, replaced).0
+            }
+            false => self.server.args.clone(),
+        };
         let mut args: Vec<_> = ["stdio".to_owned()].into_iter().chain(given).collect();
         if self.is_compact_by_default(client) {
             args.extend(["--surface".to_owned(), "compact".to_owned()]);
         }
-        args
+        Ok(args)
     }
 
     fn is_compact_by_default(&self, client: &Client) -> bool {
@@ -286,8 +292,7 @@ impl SetupCommand {
                 .user_file()
                 .context("there is no home folder; set HOME, or give --project");
         }
-        let folder = env::current_dir().context("there is no current folder")?;
-        client.project_file(&folder).with_context(|| {
+        client.project_file(&project_folder()?).with_context(|| {
             format!(
                 "{} has no file for one project; leave --project out",
                 client.title
@@ -304,6 +309,20 @@ impl SetupCommand {
                  `--surface operations` lists each operation",
                 client.title
             ));
+        }
+        if self.project
+            && let Ok(project) = project_folder()
+        {
+            let replaced = client.project_folder;
+            let (_, local) = self.server.args_of_project(&project, replaced);
+            notes.extend(local.into_iter().map(|path| {
+                let cause = match replaced {
+                    None => format!("{} has no name for the folder of a project", client.title),
+                    Some(_) => "it is not in the folder of the project".to_owned(),
+                };
+                let path = display_path(path);
+                format!("others who use this file need {path} at the same place: {cause}")
+            }));
         }
         let has_key =
             entry.fields.contains_key(entry::ENV) || entry.fields.contains_key(entry::ENV_VARS);
@@ -401,6 +420,11 @@ impl SetupCommand {
         };
         Ok(format!("would get `{name}`: {}{key}", words.join(" ")))
     }
+}
+
+/// Returns the folder of the project, which is the current one.
+fn project_folder() -> anyhow::Result<PathBuf> {
+    env::current_dir().context("there is no current folder")
 }
 
 /// Parses the name of a server. Clients build the names of tools from it.

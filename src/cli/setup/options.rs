@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    path::{PathBuf, absolute},
+    path::{Component, Path, PathBuf, absolute},
 };
 
 use clap::{ArgAction, ArgMatches, Command, parser::ValueSource};
@@ -12,6 +12,8 @@ use clap::{ArgAction, ArgMatches, Command, parser::ValueSource};
 pub(in crate::cli) struct ServerOptions {
     /// Arguments, such as `--toolsets` and `prompts`.
     pub(super) args: Vec<String>,
+    /// Arguments that are paths, by their position.
+    paths: Vec<(usize, PathBuf)>,
     /// Names of the options, such as `--toolsets`.
     pub(super) names: Vec<String>,
     /// Name of an option that holds a secret.
@@ -44,27 +46,60 @@ impl ServerOptions {
             let is_path = matches!(matches.try_get_many::<PathBuf>(id), Ok(Some(_)));
             let given = matches.get_raw(id).into_iter().flatten();
             // `-` stands for standard error.
-            let values = given.map(|value| match is_path && value != OsStr::new("-") {
-                true => absolute(value).map_or_else(
-                    |_| value.to_string_lossy().into_owned(),
-                    |path| path.to_string_lossy().into_owned(),
-                ),
-                false => value.to_string_lossy().into_owned(),
-            });
-            match argument.get_value_delimiter() {
+            let from_root = |value: &OsStr| match is_path && value != OsStr::new("-") {
+                true => absolute(value).ok(),
+                false => None,
+            };
+            let text = |value: &OsStr| value.to_string_lossy().into_owned();
+            match argument.get_value_delimiter().filter(|_| !is_path) {
                 Some(delimiter) => {
-                    let values: Vec<_> = values.collect();
+                    let values: Vec<_> = given.map(text).collect();
                     options.args.push(name);
                     options.args.push(values.join(&delimiter.to_string()));
                 }
                 None => {
-                    for value in values {
+                    for value in given {
                         options.args.push(name.clone());
-                        options.args.push(value);
+                        let path = from_root(value);
+                        options
+                            .args
+                            .push(text(path.as_deref().map_or(value, Path::as_os_str)));
+                        let at = options.args.len() - 1;
+                        options.paths.extend(path.map(|path| (at, path)));
                     }
                 }
             }
         }
         options
+    }
+
+    /// Returns the arguments for a file that others read as well: paths below the folder of the project are named
+    /// from what the client replaces by that folder. Returns also the paths that are on this machine only.
+    pub(super) fn args_of_project(
+        &self,
+        project: &Path,
+        replaced: Option<&str>,
+    ) -> (Vec<String>, Vec<&Path>) {
+        let mut args = self.args.clone();
+        let mut local = Vec::new();
+        for (at, path) in &self.paths {
+            let below = replaced.zip(path.strip_prefix(project).ok());
+            let shared = below.and_then(|(replaced, path)| {
+                let mut text = replaced.to_owned();
+                for part in path.components() {
+                    // `..` leaves the folder, and other clients have other separators.
+                    let Component::Normal(part) = part else {
+                        return None;
+                    };
+                    text = format!("{text}/{}", part.to_str()?);
+                }
+                Some(text)
+            });
+            match (shared, args.get_mut(*at)) {
+                (Some(shared), Some(arg)) => *arg = shared,
+                _ => local.push(path.as_path()),
+            }
+        }
+        (args, local)
     }
 }

@@ -361,3 +361,32 @@ fn configuration_file_decides_about_the_surface() {
         run.out
     );
 }
+
+/// A reference says where a value comes from, and is no secret. A default in it may be one.
+#[test]
+fn references_are_shown_and_their_defaults_are_not() {
+    let home = Home::new();
+    let before = r#"{ "mcpServers": { "portkey": { "type": "http", "url": "https://old.example.com/mcp",
+        "headers": { "X-Key": "${KEY:-planted-7f3d9a}", "X-Team": "planted-7f3d9a" } } } }"#;
+    home.write(".claude.json", before);
+    let run = home.setup(&[
+        "claude-code",
+        "--url",
+        "https://mcp.example.com/mcp",
+        "--token",
+        "reference",
+        "--yes",
+    ]);
+    assert!(
+        run.out.contains("\"Bearer ${PORTKEY_MCP_TOKEN}\""),
+        "{}",
+        run.out
+    );
+    assert!(!run.out.contains(PLANTED), "{}", run.out);
+    let run = home.setup(&["cursor", "--yes"]);
+    assert!(
+        run.out.contains("\"${env:PORTKEY_API_KEY}\""),
+        "{}",
+        run.out
+    );
+}

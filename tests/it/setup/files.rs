@@ -303,6 +303,7 @@ fn entry_that_is_there_twice_is_an_error() {
         r#"{ "mcpServers": {}, "mcpServers": {} }"#,
         r#"{ "mcpServers": { "portkey": {}, "portkey": {} } }"#,
         r#"{ "mcpServers": { "portkey": { "args": [], "args": [] } } }"#,
+        r#"{ "mcpServers": { "portkey": { "env": { "PORTKEY_API_KEY": "a", "PORTKEY_API_KEY": "b" } } } }"#,
     ] {
         let home = Home::new();
         home.write(".cursor/mcp.json", text);

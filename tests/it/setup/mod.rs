@@ -2,6 +2,9 @@
 
 mod choices;
 mod files;
+mod kept;
+mod project;
+mod transcripts;
 
 use std::{
     fs,

@@ -2,11 +2,13 @@
 
 use jsonc_parser::{
     ParseOptions,
-    cst::{CstInputValue, CstNode, CstObject, CstRootNode},
+    cst::{CstArray, CstInputValue, CstNode, CstObject, CstRootNode},
 };
 use serde_json::{Map, Value};
 
-use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, mask_lines, own_name};
+use super::{
+    Area, Change, EditError, MANAGED, changes_of_list, handed_on, is_stdio, mask_lines, own_name,
+};
 use crate::cli::setup::entry::{ENV, ENV_VARS, HEADERS};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -62,7 +64,7 @@ pub(super) fn apply(change: &Change<'_>, text: &str) -> Result<String, EditError
                 reject_duplicates(&before, &MANAGED)?;
                 reject_duplicates(&before, &[ENV])?;
                 reject_duplicates(&before, &HEADERS)?;
-                merge(&before, change);
+                merge(&before, change)?;
             }
         },
     }
@@ -90,7 +92,7 @@ fn reject_duplicates(object: &CstObject, names: &[&str]) -> Result<(), EditError
 }
 
 /// Sets the fields of an entry that exists.
-fn merge(before: &CstObject, change: &Change<'_>) {
+fn merge(before: &CstObject, change: &Change<'_>) -> Result<(), EditError> {
     let fields = &change.entry.fields;
     let [headers, http_headers] = HEADERS;
     for field in MANAGED {
@@ -102,25 +104,34 @@ fn merge(before: &CstObject, change: &Change<'_>) {
     }
     for field in [ENV, headers, http_headers] {
         let applies = (field == ENV) == is_stdio(change.entry);
-        let mut wanted = match value_of(before, field) {
-            Some(Value::Object(map)) if applies => map,
-            _ => Map::new(),
-        };
         let name = own_name(field);
-        match fields.get(field).and_then(|map| map.get(name)) {
-            Some(value) => {
-                wanted.insert(name.to_owned(), value.clone());
+        let wanted = fields.get(field).and_then(|map| map.get(name));
+        match before.object_value(field).filter(|_| applies) {
+            // The other members keep their comments and the form of their numbers.
+            Some(map) => {
+                reject_duplicates(&map, &[name])?;
+                let has_own = map.get(name).is_some();
+                set(&map, name, wanted.cloned());
+                if has_own && !has_content(&map) {
+                    set(before, field, None);
+                }
             }
-            None => {
-                wanted.shift_remove(name);
-            }
+            None => set(
+                before,
+                field,
+                wanted
+                    .map(|value| Value::Object(Map::from_iter([(name.to_owned(), value.clone())]))),
+            ),
         }
-        set(
-            before,
-            field,
-            (!wanted.is_empty()).then_some(Value::Object(wanted)),
-        );
     }
+    Ok(())
+}
+
+/// Returns true if an object has a field or a comment.
+fn has_content(object: &CstObject) -> bool {
+    let children = object.children();
+    let is_content = |child: &CstNode| child.as_object_prop().is_some() || child.is_comment();
+    children.iter().any(is_content)
 }
 
 fn value_of(object: &CstObject, field: &str) -> Option<Value> {
@@ -132,13 +143,52 @@ fn set(object: &CstObject, field: &str, wanted: Option<Value>) {
     if value_of(object, field) == wanted {
         return;
     }
-    match (object.get(field), wanted) {
-        (Some(before), Some(wanted)) => before.set_value(from_value(&wanted)),
-        (Some(before), None) => before.remove(),
-        (None, Some(wanted)) => {
+    let list = object.array_value(field).filter(spans_lines);
+    match (list, object.get(field), wanted) {
+        (Some(list), _, Some(Value::Array(wanted))) => set_list(&list, &wanted),
+        (_, Some(before), Some(wanted)) => before.set_value(from_value(&wanted)),
+        (_, Some(before), None) => before.remove(),
+        (_, None, Some(wanted)) => {
             object.append(field, from_value(&wanted));
         }
-        (None, None) => {}
+        (_, None, None) => {}
+    }
+}
+
+/// Returns true if a list is on several lines or has a comment. Another one is written anew as one line.
+fn spans_lines(list: &CstArray) -> bool {
+    let children = list.children();
+    children
+        .iter()
+        .any(|child| child.is_newline() || child.is_comment())
+}
+
+/// Changes the elements of a list that differ. The others keep their lines and comments.
+fn set_list(list: &CstArray, wanted: &[Value]) {
+    let before = list.elements();
+    let before: Vec<_> = before.iter().map(CstNode::to_serde_value).collect();
+    for change in changes_of_list(&before, wanted) {
+        let mut at = change.range.start;
+        let mut values = change.values.iter();
+        let elements = list.elements().into_iter();
+        for element in elements.skip(at).take(change.range.len()) {
+            match (values.next(), element.as_string_lit()) {
+                (Some(Value::String(text)), Some(element)) => {
+                    element.set_raw_value(Value::String(text.clone()).to_string());
+                    at += 1;
+                }
+                (Some(value), _) => {
+                    list.insert(at, from_value(value));
+                    element.remove();
+                    at += 1;
+                }
+                (None, _) => element.remove(),
+            }
+        }
+        for value in values {
+            list.insert(at, from_value(value));
+            at += 1;
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! Changes of a configuration file. Comments, other servers and other fields stay as they are.
 
+use std::ops::Range;
+
 use serde_json::Value;
+use similar::{
+    DiffTag,
+    algorithms::{Capture, Replace, myers},
+};
 
 use super::entry::{AUTHORIZATION, ENV, ENV_VARS, Entry, HEADERS, KEY_VARIABLE};
 use crate::{
@@ -10,6 +16,7 @@ use crate::{
 
 mod json;
 mod toml;
+mod toml_list;
 
 /// Fields of an entry that this program sets, and removes where they do not apply. Others are the user's.
 const MANAGED: [&str; 9] = [
@@ -119,6 +126,7 @@ impl Area {
             Self::Servers if field == change.name => Self::Entry,
             Self::Entry if MANAGED.contains(&field) => Self::Managed,
             Self::Entry if field == ENV || HEADERS.contains(&field) => Self::Credentials,
+            Self::Credentials => Self::Credentials,
             Self::Inputs if field != "default" => Self::Inputs,
             _ => Self::Other,
         }
@@ -166,10 +174,15 @@ fn names_credential(option: &str) -> bool {
             .any(|word| option.ends_with(word))
 }
 
-/// Returns true if a text is a reference to a value, and not the value.
+/// Returns true if a text is a reference to a value, such as `${env:NAME}`, and not the value. That of `${NAME:-value}`
+/// has the value as well.
 fn is_reference(text: &str) -> bool {
     let text = text.strip_prefix("Bearer ").unwrap_or(text);
-    text.starts_with("${") && text.ends_with('}')
+    let name = text
+        .strip_prefix("${")
+        .and_then(|text| text.strip_suffix('}'));
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':');
+    name.is_some_and(|name| name.bytes().all(is_part) && !name.contains(":-"))
 }
 
 /// Returns the names in a map of the entry that this program sets: one variable, one header.
@@ -196,4 +209,38 @@ fn handed_on(before: Option<Value>, wanted: Option<&Value>) -> Option<Value> {
         names.extend(wanted.iter().cloned());
     }
     (!names.is_empty()).then_some(Value::Array(names))
+}
+
+/// Elements of a list that are replaced.
+struct ListChange<'a> {
+    /// Positions of the elements before.
+    range: Range<usize>,
+    /// Elements in their place.
+    values: &'a [Value],
+}
+
+/// Returns the changes that make a list the wanted one, from its end to its start, so that positions stay valid. An
+/// element without a value is one that JSON cannot express.
+fn changes_of_list<'a>(before: &[Option<Value>], wanted: &'a [Value]) -> Vec<ListChange<'a>> {
+    let before: Vec<_> = before.iter().map(Option::as_ref).collect();
+    let wanted_values: Vec<_> = wanted.iter().map(Some).collect();
+    let mut hook = Replace::new(Capture::new());
+    // Called itself, because a choice of algorithms compiles all of them.
+    let Ok(()) = myers::diff(
+        &mut hook,
+        &before,
+        0..before.len(),
+        &wanted_values,
+        0..wanted_values.len(),
+    );
+    let steps = hook.into_inner().into_ops();
+    let changes = steps.iter().map(|step| step.as_tag_tuple());
+    changes
+        .filter(|(tag, ..)| *tag != DiffTag::Equal)
+        .map(|(_, range, values)| ListChange {
+            range,
+            values: wanted.get(values).unwrap_or_default(),
+        })
+        .rev()
+        .collect()
 }

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike};
 
-use super::{Area, Change, EditError, MANAGED, handed_on, is_stdio, mask_lines, own_name};
+use super::{
+    Area, Change, EditError, MANAGED, handed_on, is_stdio, mask_lines, own_name, toml_list,
+};
 use crate::cli::setup::entry::{ENV, ENV_VARS, HEADERS};
 
 fn parse(text: &str) -> Result<DocumentMut, EditError> {
@@ -75,8 +77,9 @@ fn merge(before: &mut dyn TableLike, change: &Change<'_>) {
         if let Some(map) = before.get_mut(field).and_then(Item::as_table_like_mut)
             && applies
         {
+            let has_own = map.contains_key(name);
             set(map, name, wanted);
-            if map.is_empty() {
+            if has_own && map.is_empty() {
                 before.remove(field);
             }
             continue;
@@ -89,6 +92,13 @@ fn merge(before: &mut dyn TableLike, change: &Change<'_>) {
 /// Sets a field, or removes it. A field that has the value already keeps its form.
 fn set(table: &mut dyn TableLike, field: &str, wanted: Option<Value>) {
     if table.get(field).map(to_value) == wanted {
+        return;
+    }
+    let list = table.get_mut(field).and_then(Item::as_array_mut);
+    if let (Some(list), Some(Value::Array(wanted))) = (list, &wanted)
+        && toml_list::spans_lines(list)
+    {
+        toml_list::set(list, wanted);
         return;
     }
     match wanted.as_ref().and_then(from_value) {
@@ -109,7 +119,7 @@ fn set(table: &mut dyn TableLike, field: &str, wanted: Option<Value>) {
 }
 
 /// Returns a value in the form of JSON, to compare it.
-fn to_value(item: &Item) -> Value {
+pub(super) fn to_value(item: &Item) -> Value {
     let map = |table: &dyn TableLike| {
         let fields = table.iter();
         Value::Object(
@@ -130,16 +140,21 @@ fn to_value(item: &Item) -> Value {
         Item::Value(toml_edit::Value::String(text)) => text.value().as_str().into(),
         Item::Value(toml_edit::Value::Boolean(value)) => (*value.value()).into(),
         Item::Value(toml_edit::Value::Integer(value)) => (*value.value()).into(),
+        Item::Value(toml_edit::Value::Float(value)) => (*value.value()).into(),
+        Item::ArrayOfTables(tables) => tables.iter().map(|table| map(table)).collect(),
         _ => Value::Null,
     }
 }
 
 /// Returns a value in the form of TOML, which has no `null`.
-fn from_value(value: &Value) -> Option<toml_edit::Value> {
+pub(super) fn from_value(value: &Value) -> Option<toml_edit::Value> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(value) => (*value).into(),
-        Value::Number(value) => value.as_i64()?.into(),
+        Value::Number(value) => match value.as_i64() {
+            Some(value) => value.into(),
+            None => value.as_f64()?.into(),
+        },
         Value::String(text) => text.as_str().into(),
         Value::Array(list) => {
             let list: Array = list.iter().filter_map(from_value).collect();
