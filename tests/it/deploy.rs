@@ -1,12 +1,17 @@
 //! The files under `deploy/` match the binary and each other.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
-use crate::support::{process::run_cli, server::ServerProcess};
+use crate::support::{
+    process::{command, run_cli},
+    server::ServerProcess,
+};
 
 const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
 const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
@@ -157,4 +162,122 @@ fn grace_periods_cover_in_flight_calls() {
     assert!(number("deploy/haproxy.cfg", "timeout server") > 30);
     let chart = fs::read_to_string(CHART).unwrap();
     assert!(chart.contains("{{ add .Values.drainDelay .Values.timeout 10 }}"));
+}
+
+/// Returns the variables that a file sets, without those in comments.
+fn variables(file: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().map(str::trim);
+    let settings = lines.filter_map(|line| {
+        let line = line.strip_prefix("- ").unwrap_or(line);
+        let line = line.strip_prefix("Environment=").unwrap_or(line);
+        let (name, value) = line.split_once(['=', ':'])?;
+        let value = value.trim().trim_matches('"');
+        name.starts_with("PORTKEY_")
+            .then(|| (name.to_owned(), value.to_owned()))
+    });
+    settings.collect()
+}
+
+/// The server starts with the settings of each file, with an audit log and approvals.
+#[test]
+fn server_starts_with_the_settings_of_each_file() {
+    struct Case {
+        files: &'static [&'static str],
+        has_journal: bool,
+    }
+    let cases = [
+        Case {
+            files: &["deploy/kubernetes/kustomization.yaml"],
+            has_journal: false,
+        },
+        Case {
+            files: &["deploy/compose.yaml"],
+            has_journal: false,
+        },
+        Case {
+            files: &[
+                "deploy/systemd/portkey-mcp.env",
+                "deploy/systemd/portkey-mcp.service",
+            ],
+            has_journal: true,
+        },
+    ];
+    for Case { files, has_journal } in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let new_token = [
+            "token",
+            "new",
+            "--name",
+            "a",
+            "--scope",
+            "portkey:read",
+            "--file",
+        ];
+        let (ok, _, error) = run_cli(&[&new_token[..], &[&path("tokens")]].concat());
+        assert!(ok, "{error}");
+        fs::write(path("keys"), run_cli(&["state-key", "new", "--id", "a"]).1).unwrap();
+        let mut server = command(&["http", "--sandbox"]);
+        server.env_remove("PORTKEY_MCP_NO_JOURNAL");
+        let mut names = BTreeSet::new();
+        for (name, value) in files.iter().flat_map(|file| variables(file)) {
+            let value = match name.as_str() {
+                "PORTKEY_MCP_LISTEN"
+                | "PORTKEY_MCP_METRICS_LISTEN"
+                | "PORTKEY_MCP_ADMIN_LISTEN" => "127.0.0.1:0".to_owned(),
+                "PORTKEY_MCP_AUTH_FILE" => path("tokens"),
+                "PORTKEY_MCP_STATE_KEY_FILE" => path("keys"),
+                "PORTKEY_MCP_ADMIN_FILE" => path("admin.json"),
+                "PORTKEY_MCP_JOURNAL" => path("journal.db"),
+                "PORTKEY_MCP_AUDIT_LOG" if value != "-" => path("audit.jsonl"),
+                // There is no Redis here.
+                "PORTKEY_MCP_REDIS_URL_FILE" => continue,
+                // Compose replaces `${NAME:-default}`.
+                _ => match value.split_once(":-") {
+                    Some((_, default)) => default.trim_end_matches('}').to_owned(),
+                    None => value,
+                },
+            };
+            server.env(&name, value);
+            names.insert(name);
+        }
+        if !names.contains("PORTKEY_MCP_LISTEN") {
+            // That of the image.
+            server.env("PORTKEY_MCP_LISTEN", "127.0.0.1:0");
+        }
+        for name in [
+            "AUDIT_LOG",
+            "APPROVE_SENSITIVE",
+            "ADMIN_LISTEN",
+            "ADMIN_FILE",
+        ] {
+            assert!(
+                names.contains(&format!("PORTKEY_MCP_{name}")),
+                "{files:?}: {name}"
+            );
+        }
+        assert_eq!(
+            names.contains("PORTKEY_MCP_JOURNAL"),
+            has_journal,
+            "{files:?}"
+        );
+        let mut server = server
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = String::new();
+        let mut lines = BufReader::new(server.stderr.take().unwrap());
+        while !log.contains("serving MCP") {
+            assert!(lines.read_line(&mut log).unwrap() > 0, "{files:?}: {log}");
+        }
+        assert!(!log.contains("has no effect"), "{files:?}: {log}");
+        let (ok, list, error) =
+            run_cli(&["approvals", "list", "--admin-file", &path("admin.json")]);
+        assert!(ok, "{files:?}: {list}{error}");
+        assert_eq!(Path::new(&path("journal.db")).exists(), has_journal);
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
 }
