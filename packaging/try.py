@@ -2,6 +2,7 @@
 """Builds the artefacts of this machine from its binary, installs each in an empty home, and makes the first call.
 
     packaging/try.py BINARY --uv PATH --tools NODE_MODULES --clients NODE_MODULES --cargo-deb PATH [--node PATH]...
+        [--static BINARY]
 """
 
 import argparse
@@ -13,8 +14,8 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import build
-from artefacts import files, targets
-from trials import archive, bundle, clients, deb, node, python, table
+from artefacts import files, npm, targets
+from trials import archive, bundle, clients, deb, node, python, static, table
 from trials.home import TrialError
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--clients", type=pathlib.Path, required=True, help="what `npm ci` installs of packaging/clients")
     parser.add_argument("--cargo-deb", required=True, help="command of the crate cargo-deb")
     parser.add_argument("--node", action="append", default=["node"], help="one more Node.js for the launcher")
+    parser.add_argument("--static", type=pathlib.Path, help="the binary for musl, whose artefacts are tried as well")
     options = parser.parse_args()
     target = targets.target(f"{platform.machine()}-unknown-linux-gnu")
     binary = options.binary.resolve()
@@ -43,8 +45,21 @@ def main() -> None:
             archive.trial(dist, target),
             deb.trial(dist),
         ]
+    if options.static is not None:
+        rows += try_static(options.static.resolve())
     clients.trial(binary, options.clients)
     table.publish(rows)
+
+
+def try_static(binary: pathlib.Path) -> list[table.Row]:
+    """Builds the artefacts of the static binary, and tries them."""
+    target = targets.target(f"{platform.machine()}-unknown-linux-musl")
+    with tempfile.TemporaryDirectory(prefix="portkey-mcp-dist-") as name:
+        dist = pathlib.Path(name)
+        beside = files.write_files(dist / "files", binary)
+        build.build_platform(dist, target.triple, binary, beside)
+        npm.write_launcher(dist)
+        return static.trial(dist, target, binary)
 
 
 if __name__ == "__main__":

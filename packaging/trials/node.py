@@ -23,7 +23,7 @@ def trial(dist: pathlib.Path, target: Target, binary: pathlib.Path, nodes: list[
         row = _npx(served)
         with empty_home("node", "npm", "npx") as home:
             tarballs = [dist / f"{name}-{VERSION}.tgz" for name in (NAME, target.npm_name)]
-            home.run("npm", "install", "--no-audit", "--no-fund", *tarballs, **_npm_settings(served))
+            home.run("npm", "install", "--no-audit", "--no-fund", *tarballs, **npm_settings(served))
             home.answer("npx", NAME)
             installed = {path.name for path in (home.folder / "node_modules").glob("portkey-mcp*")}
             one = installed == {NAME, target.npm_name}
@@ -35,14 +35,15 @@ def trial(dist: pathlib.Path, target: Target, binary: pathlib.Path, nodes: list[
     return row
 
 
-def _npm_settings(served: registry.Registry) -> dict[str, str]:
+def npm_settings(served: registry.Registry) -> dict[str, str]:
+    """Returns the settings with which npm takes packages from this registry."""
     return {"npm_config_registry": served.url, "npm_config_update_notifier": "false"}
 
 
 def _npx(served: registry.Registry) -> Row:
     with empty_home("node", "npm", "npx") as home:
         clock = Clock()
-        done = home.run("npx", "--yes", NAME, "call", "list-all-integrations", "--sandbox", **_npm_settings(served))
+        done = home.run("npx", "--yes", NAME, "call", "list-all-integrations", "--sandbox", **npm_settings(served))
         seconds = clock.seconds
         prove("npx: answers, from a registry", "openai-production" in done.stdout, done.stdout + done.stderr)
     prove("npx: fetches the launcher and one platform", len(served.fetched) == 2, served.fetched)
