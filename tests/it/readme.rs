@@ -8,6 +8,7 @@ use portkey_api::{
     domains::{DOMAINS, Domain},
 };
 use portkey_operation::Upstream;
+use serde_json::{Value, json};
 
 use crate::support::{generated::check_generated_file, process::run_cli};
 
@@ -30,10 +31,10 @@ fn with_count(text: &str, noun: &str, count: usize) -> String {
     words.join(" ")
 }
 
-/// The table between the two markers in README, and the number of Portkey's operations before it, are
-/// generated from the declarations.
+/// The table of domains in README, and the number of Portkey's operations before it, are generated from the
+/// declarations. One test writes the file, so that no change is lost.
 #[test]
-fn readme_domains_are_up_to_date() {
+fn readme_is_up_to_date() {
     let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();
     for domain in DOMAINS {
         let name = domain.name;
@@ -53,6 +54,44 @@ fn readme_domains_are_up_to_date() {
     let before = with_count(before, "operations", count);
     let fresh = format!("{before}<!-- domains -->{rest}");
     check_generated_file(Path::new("README.md"), &fresh);
+    check_first_question();
+}
+
+/// The first question of the README, its answer and its picture are those of the sandbox.
+fn check_first_question() {
+    let question = [
+        "call",
+        "report-costs",
+        "period=2026-10",
+        "by=model",
+        "--sandbox",
+        "--sandbox-now",
+        "2026-11-15T12:00:00Z",
+    ];
+    let (ok, answer, error) = run_cli(&[&question[..], &["chart=svg"]].concat());
+    assert!(ok, "{error}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let chart = answer["chart"]["svg"].as_str().unwrap();
+    let chart = format!("{}\n", chart.trim_end());
+    check_generated_file(Path::new("docs/images/cost-chart.svg"), &chart);
+
+    const FILTER: &str = "{total, previous_total}, (.groups[] | {name, cost, previous})";
+    let pick = |from: &Value, fields: &[&str]| {
+        let mut picked = json!({});
+        for field in fields {
+            picked[field] = from[field].clone();
+        }
+        format!("{picked}\n")
+    };
+    let mut shown = format!(
+        "```console\n$ portkey-mcp {} |\n    jq -c '{FILTER}'\n",
+        question.join(" ")
+    );
+    shown += &pick(&answer, &["total", "previous_total"]);
+    for group in answer["groups"].as_array().unwrap() {
+        shown += &pick(group, &["name", "cost", "previous"]);
+    }
+    check_block("README.md", "question", &format!("{shown}```\n"));
 }
 
 /// The reference between the two marks in `docs/options.md` is written from the definitions of clap.
