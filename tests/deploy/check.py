@@ -88,7 +88,8 @@ def main() -> None:
     for file in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
         prove(f"kubernetes/{file.name}: is valid", bool(validate(file.read_text())), "nothing in it")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    run("compose.yaml: is valid", *command, str(DEPLOY / "compose.yaml"))
+    for file in sorted(DEPLOY.glob("compose*.yaml")):
+        run(f"{file.name}: is valid", *command, str(file))
     if shutil.which("systemd-analyze") is None:
         print("     systemd is not installed, so the unit is not checked")
         return
