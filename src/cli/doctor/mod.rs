@@ -3,8 +3,8 @@
 mod checks;
 mod clients;
 mod configured;
-mod redis;
 mod report;
+mod shared_store;
 
 use std::{io::Write, process::ExitCode};
 
@@ -30,7 +30,7 @@ pub(super) struct DoctorCommand {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    redis: redis::RedisOptions,
+    redis: shared_store::RedisOptions,
     /// Options that are set, with their sources.
     #[arg(skip)]
     pub(super) configured: Vec<ConfiguredOption>,
@@ -54,7 +54,7 @@ impl DoctorCommand {
         checks::check_policy(&mut report, options);
         checks::check_audit_log(&mut report, options);
         checks::check_journal(&mut report, options);
-        redis::check_redis(&mut report, &self.redis, options).await;
+        shared_store::check_redis(&mut report, &self.redis, options).await;
         checks::check_connection(&mut report, options).await;
         checks::check_key(&mut report, options).await;
         clients::find_clients(&mut report);
