@@ -30,7 +30,7 @@ const CONFIG_VERSIONS: &str = "config_versions";
 pub(super) struct NearChanges {
     /// The changes, the latest first.
     pub(super) changes: Vec<Value>,
-    /// What each source shows, or why it shows nothing.
+    /// The state of each source: read, or the reason why it shows nothing.
     pub(super) sources: Value,
 }
 
@@ -237,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(at: &str, source: &'static str, fields: Value) -> SeenChange {
+    fn new_change(at: &str, source: &'static str, fields: Value) -> SeenChange {
         SeenChange {
             at: at.parse().unwrap(),
             fields: fields.as_object().unwrap().clone(),
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn change_of_both_sources_is_one() {
         let audited = || {
-            seen(
+            new_change(
                 "2026-01-10T08:00:05Z",
                 AUDIT_LOG,
                 json!({ "uri": "/v1/configs/pc-a", "action": "update" }),
@@ -278,7 +278,7 @@ mod tests {
         ] {
             let mut changes = vec![audited()];
             let own = json!({ "tool": "update-config", "target": { "slug": case.slug } });
-            merge(&mut changes, vec![seen(case.at, JOURNAL, own)]);
+            merge(&mut changes, vec![new_change(case.at, JOURNAL, own)]);
             assert_eq!(changes.len() == 1, case.is_one, "{}", case.slug);
             let first = changes.remove(0);
             let seen_in: &[&str] = match case.is_one {

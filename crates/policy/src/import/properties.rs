@@ -107,7 +107,7 @@ fn cedar_policies() -> impl Strategy<Value = String> {
     })
 }
 
-fn quoted(text: String) -> String {
+fn quote(text: String) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -118,13 +118,13 @@ fn files() -> impl Strategy<Value = (ImportFormat, String)> {
         sources(),
     )
         .prop_map(move |(kind, source)| match kind {
-            "" => quoted(source),
-            kind => format!("{{ {kind}: {} }}", quoted(source)),
+            "" => quote(source),
+            kind => format!("{{ {kind}: {} }}", quote(source)),
         });
     let agentgateway = vec(rule, 0..6)
         .prop_map(|rules| format!("mcpAuthorization:\n  rules: [{}]\n", rules.join(", ")));
     let configuration = vec(cedar_policies(), 0..5).prop_map(|policies| {
-        let policies: Vec<_> = policies.into_iter().map(quoted).collect();
+        let policies: Vec<_> = policies.into_iter().map(quote).collect();
         format!("cedar:\n  policies: [{}]\n", policies.join(", "))
     });
     let alone = vec(cedar_policies(), 0..5).prop_map(|policies| policies.join("\n"));
