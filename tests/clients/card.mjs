@@ -3,13 +3,13 @@
 // be markup, errors; and axe-core finds nothing.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 import { AxePuppeteer } from "@axe-core/puppeteer";
 import puppeteer from "puppeteer-core";
+
+import { serve } from "./server.mjs";
 
 const TIMEOUT = 30_000;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -31,11 +31,6 @@ if (!program) {
 accessSync(program, constants.X_OK);
 accessSync(CHROMIUM, constants.X_OK);
 
-// Our environment without what would configure the program.
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(PORTKEY_|ENKRYPT_|RUST_LOG$)/.test(name)),
-);
-
 function prove(what, check) {
   try {
     check();
@@ -46,7 +41,7 @@ function prove(what, check) {
 }
 
 async function main() {
-  const server = await serve();
+  const server = await serve(program, "http", "--sandbox", "--listen", "127.0.0.1:0");
   const browser = await puppeteer.launch({
     executablePath: CHROMIUM,
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
@@ -275,23 +270,6 @@ async function ask(url, method, params, name) {
   const message = JSON.parse(/^data: ?(\{.*)$/m.exec(body)?.[1] ?? body);
   assert.ok(message.result, JSON.stringify(message.error));
   return message.result;
-}
-
-// Runs the server; resolves once it says where it serves.
-function serve() {
-  const child = spawn(program, ["http", "--sandbox", "--listen", "127.0.0.1:0"], { env, stdio: ["ignore", "ignore", "pipe"] });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  const lines = createInterface({ input: child.stderr });
-  return new Promise((resolve, reject) => {
-    const fail = () => reject(new Error("the server did not start"));
-    child.on("error", reject);
-    child.on("exit", fail);
-    setTimeout(fail, TIMEOUT).unref();
-    lines.on("line", (line) => {
-      const found = /serving MCP at (http:\/\/[^\s;]+)/.exec(line);
-      if (found) resolve({ url: found[1], process: child, ended });
-    });
-  });
 }
 
 main().catch((failure) => {

@@ -3,17 +3,17 @@
 // finds nothing on any page.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { once } from "node:events";
 import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 import { AxePuppeteer } from "@axe-core/puppeteer";
 import puppeteer from "puppeteer-core";
+
+import { serve } from "./server.mjs";
 
 const TIMEOUT = 30_000;
 const DESKTOP = { width: 1180, height: 800 };
@@ -27,11 +27,6 @@ if (!program) {
 }
 accessSync(program, constants.X_OK);
 accessSync(CHROMIUM, constants.X_OK);
-
-// Our environment without what would configure the program.
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(PORTKEY_|ENKRYPT_|RUST_LOG$)/.test(name)),
-);
 
 const CONFIG = {
   slug: "pc-support-fallback",
@@ -73,6 +68,11 @@ async function tryWithToken(browser) {
   const folder = mkdtempSync(join(tmpdir(), "portkey-mcp-"));
   const file = join(folder, "admin.json");
   const server = await serve(
+    program,
+    "http",
+    "--sandbox",
+    "--listen",
+    "127.0.0.1:0",
     ...["--approve-writes", "--approve-deletes", "--approve-by-name"],
     ...["--admin-listen", "127.0.0.1:0", "--admin-file", file],
     ...["--audit-log", join(folder, "audit.jsonl")],
@@ -117,6 +117,11 @@ async function tryWithOAuth(browser) {
     portkey_key = "file:${key}"
   `);
   const server = await serve(
+    program,
+    "http",
+    "--sandbox",
+    "--listen",
+    "127.0.0.1:0",
     ...["--auth", "oauth", "--auth-file", settings, "--approve-writes", "--approve-deletes"],
     ...["--admin-auth", "oauth", "--admin-listen", "127.0.0.1:0", "--admin-file", file],
   );
@@ -518,26 +523,6 @@ async function tabTo(page, selector) {
     if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
   }
   throw new Error(`${selector} is not reached by Tab`);
-}
-
-// Runs the server; resolves once it says where it serves.
-function serve(...args) {
-  const child = spawn(program, ["http", "--sandbox", "--listen", "127.0.0.1:0", ...args], {
-    env,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  const lines = createInterface({ input: child.stderr });
-  return new Promise((resolve, reject) => {
-    const fail = () => reject(new Error("the server did not start"));
-    child.on("error", reject);
-    child.on("exit", fail);
-    setTimeout(fail, TIMEOUT).unref();
-    lines.on("line", (line) => {
-      const found = /serving MCP at (http:\/\/[^\s;]+)/.exec(line);
-      if (found) resolve({ url: found[1], process: child, ended });
-    });
-  });
 }
 
 main().catch((failure) => {

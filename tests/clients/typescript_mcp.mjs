@@ -2,11 +2,10 @@
 // 2025-11-25, the second 2026-07-28; each over stdio and over streamable HTTP, with and without a token.
 
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 import { Client as ModernClient, StreamableHTTPClientTransport as ModernHttp } from "@modelcontextprotocol/client";
 import { StdioClientTransport as ModernStdio } from "@modelcontextprotocol/client/stdio";
@@ -14,7 +13,8 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
-const PATIENCE = 30_000;
+import { env, serve } from "./server.mjs";
+
 const INVALID_PARAMS = -32602;
 const US = { name: "portkey-mcp-clients", version: "1.0.0" };
 
@@ -29,11 +29,6 @@ try {
   console.error(`${program} is no program`);
   process.exit(1);
 }
-
-// Our environment without what would configure the program.
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(PORTKEY_|ENKRYPT_|RUST_LOG$)/.test(name)),
-);
 
 const SDKS = [
   {
@@ -95,7 +90,7 @@ function token(file) {
 
 async function serving(more, use) {
   const args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info", ...more];
-  const server = await listening(...args);
+  const server = await serve(program, ...args);
   try {
     await use(new URL(server.url));
   } finally {
@@ -199,23 +194,6 @@ function complaint(result) {
   assert.equal(result.isError, true, JSON.stringify(result));
   assert.equal(result.structuredContent, undefined);
   return result.content.map(({ text }) => text).join("\n");
-}
-
-// Runs the program with these arguments; resolves once it says where it serves.
-function listening(...args) {
-  const child = spawn(program, args, { env, stdio: ["ignore", "ignore", "pipe"] });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  const lines = createInterface({ input: child.stderr });
-  return new Promise((resolve, reject) => {
-    const fail = () => reject(new Error(`${args[0]} did not start serving`));
-    child.on("error", reject);
-    child.on("exit", fail);
-    setTimeout(fail, PATIENCE).unref();
-    lines.on("line", (line) => {
-      const found = /serving MCP at (http:\/\/[^\s;]+)/.exec(line);
-      if (found) resolve({ url: found[1], process: child, ended });
-    });
-  });
 }
 
 main().catch((failure) => {

@@ -144,8 +144,8 @@ impl CompiledOperation {
         &self.full_schema
     }
 
-    /// Iterates over the other names of arguments: the declared ones, and those that follow from the
-    /// path.
+    /// Iterates over the other names of arguments that documents list: all but those of the entity in
+    /// the path.
     pub fn argument_aliases(&self) -> impl Iterator<Item = &ArgumentAlias> {
         self.argument_aliases.iter()
     }

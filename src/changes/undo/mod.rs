@@ -41,6 +41,8 @@ pub struct PreparedUndo<'a> {
     pub not_restored: Vec<String>,
     /// Remarks for the caller.
     pub notes: Vec<&'static str>,
+    /// Remark for the caller if the upstream finds the request invalid.
+    pub if_rejected: Option<String>,
 }
 
 /// The call that undoes a change.
@@ -156,6 +158,7 @@ impl<'a> ChangeContext<'a> {
                 read_at: std::time::Instant::now(),
             })),
             not_restored: restored.not_restored,
+            if_rejected: None,
             notes: Vec::new(),
         })
     }
@@ -187,6 +190,7 @@ impl<'a> ChangeContext<'a> {
         Ok(PreparedUndo {
             call: UndoCall::Call { entry, args },
             not_restored: Vec::new(),
+            if_rejected: None,
             notes: Vec::new(),
         })
     }
@@ -234,6 +238,7 @@ impl<'a> ChangeContext<'a> {
                 args,
             },
             not_restored: Vec::new(),
+            if_rejected: None,
             notes: Vec::new(),
         })
     }
@@ -269,11 +274,20 @@ impl<'a> ChangeContext<'a> {
             );
             return Err(impossible(change, &why).into());
         }
+        let secrets = format!(
+            "The journal does not keep secrets; `{}` makes it again with them",
+            create.operation.name()
+        );
+        if let Err(error) = create.compiled().validate_with_defaults(args.clone()) {
+            let why = format!("what the journal has of it is not enough: {error}. {secrets}");
+            return Err(impossible(change, &why).into());
+        }
         Ok(PreparedUndo {
             call: UndoCall::Call {
                 entry: create,
                 args,
             },
+            if_rejected: Some(secrets),
             not_restored,
             notes: vec![
                 "It is made anew: ids, keys and the time of its creation are others, and what it contained or \
@@ -303,7 +317,8 @@ fn check_upstream(change: &Change, upstream: Option<&str>, force: bool) -> Resul
         ),
         None if force => return Ok(()),
         None => format!(
-            "it was made by a version that did not keep the address of Portkey. If it was this one, give              `{FORCE_ARGUMENT}: true` (in the shell `--force`)"
+            "it was made by a version that did not keep the address of Portkey. If it was this one, give \
+             `{FORCE_ARGUMENT}: true` (in the shell `--force`)"
         ),
     };
     Err(impossible(change, &why))

@@ -23,7 +23,7 @@ pub struct Card {
     pub tool: &'static str,
     /// Title for humans.
     pub title: &'static str,
-    /// What the page shows.
+    /// Description for humans.
     pub about: &'static str,
     /// The page, an HTML document.
     pub html: &'static str,

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use portkey_journal::{Change, ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalError};
 use portkey_operation::{InputError, JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
@@ -350,6 +351,15 @@ impl ToolCallFlow<'_> {
             };
             if let Some(prepared) = prepared {
                 prepared.redact(&mut result);
+            }
+            if let (Some(remark), Err(CallError::Upstream(_, error))) =
+                (&undo.if_rejected, &mut result)
+                && matches!(
+                    error.status,
+                    StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+                )
+            {
+                error.message = format!("{}. {remark}", error.message.trim_end_matches('.'));
             }
             let answer = result?;
             let is_dry_run = record.outcome.kind == OutcomeKind::DryRun;

@@ -1,4 +1,4 @@
-//! Which risks the writes have: each argument of each write is declared as one, or stands here.
+//! Every argument of every write is declared as a risk, or listed here as harmless.
 
 use std::collections::BTreeSet;
 

@@ -206,23 +206,62 @@ async fn deletion_is_undone_by_creation() {
 }
 
 #[tokio::test]
-async fn deletion_of_what_needs_a_secret_says_what_is_missing() {
-    let server = HistoryServer::start(&[]);
-    let create = json!({ "name": "Trial", "ai_provider_id": "openai", "key": "sk-trial-0123456789abcdef", "workspace_id": "ws-shared", "slug": "trial-openai" });
-    server.answer("create-integration", create).await;
-    server
-        .answer("delete-integration", json!({ "slug": "trial-openai" }))
-        .await;
-    let id = server.last_change().await["id"].clone();
-    let (_, text) = server.call("undo-change", json!({ "id": id })).await;
-    assert!(text.contains("key"), "{text}");
-    // No secret is in the file.
-    for entry in std::fs::read_dir(server.file.parent().unwrap()).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        let found = bytes
-            .windows(17)
-            .any(|window| window == b"sk-trial-01234567");
-        assert!(!found, "the key is in the journal");
+async fn deletion_of_what_needs_a_secret_says_how_to_make_it_again() {
+    struct Case {
+        resource: &'static str,
+        create: Value,
+        /// Argument of the deletion.
+        handle: &'static str,
+    }
+    let cases = [
+        Case {
+            resource: "integration",
+            create: json!({ "name": "Trial", "ai_provider_id": "openai", "key": "sk-trial-0123456789abcdef",
+                "workspace_id": "ws-shared", "slug": "trial-openai" }),
+            handle: "slug",
+        },
+        Case {
+            resource: "virtual-key",
+            create: json!({ "name": "Trial", "provider": "openai", "key": "sk-trial-0123456789abcdef",
+                "workspace_id": "ws-shared", "slug": "trial-key" }),
+            handle: "slug",
+        },
+        Case {
+            resource: "secret-reference",
+            create: json!({ "name": "Trial", "slug": "trial-reference", "manager_type": "hashicorp_vault",
+                "secret_path": "kv/trial", "auth_config": { "vault_auth_type": "token",
+                "vault_addr": "https://vault.example.com", "vault_token": "sk-trial-0123456789abcdef" } }),
+            handle: "secret_reference_id",
+        },
+    ];
+    for case in cases {
+        let server = HistoryServer::start(&[]);
+        let create = format!("create-{}", case.resource);
+        server.answer(&create, case.create).await;
+        let created = server.last_change().await["created"].clone();
+        let handle = created.get("slug").unwrap_or(&created["id"]);
+        assert!(handle.is_string(), "{created}");
+        server
+            .answer(
+                &format!("delete-{}", case.resource),
+                json!({ case.handle: handle }),
+            )
+            .await;
+        let id = server.last_change().await["id"].clone();
+        let error = server.error("undo-change", json!({ "id": id })).await;
+        assert!(
+            error.contains("The journal does not keep secrets"),
+            "{error}"
+        );
+        assert!(error.contains(&create), "{error}");
+        // No secret is in the file.
+        for entry in std::fs::read_dir(server.file.parent().unwrap()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            let found = bytes
+                .windows(17)
+                .any(|window| window == b"sk-trial-01234567");
+            assert!(!found, "the key is in the journal");
+        }
     }
 }
 

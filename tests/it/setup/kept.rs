@@ -1,4 +1,4 @@
-//! What of an entry stays when it is changed.
+//! Members and elements of an entry that stay when it is changed.
 
 use super::{Home, portable};
 

@@ -214,7 +214,7 @@ impl ArgumentAliases {
         }
     }
 
-    /// Iterates over the aliases with their targets, without those that only follow from the path.
+    /// Iterates over the aliases with their targets, without the names of the entity in the path.
     pub(super) fn iter(&self) -> impl Iterator<Item = &ArgumentAlias> {
         let of_items = self
             .declared

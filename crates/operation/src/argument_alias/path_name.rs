@@ -1,8 +1,8 @@
 //! Other names of the entities in a path: `prompt_slug` for `prompt_id`, `config_slug` for the
 //! `slug` of a config.
 //!
-//! They follow from the path, because each SDK has its own habit, and an id and a slug name the same
-//! entity where both are accepted.
+//! The path gives them, because each SDK has its own habit. Where an id and a slug are both accepted,
+//! they name the same entity.
 
 use super::{
     super::{Operation, is_same_name},

@@ -71,7 +71,7 @@ fn normalize(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
         })
 }
 
-/// Returns true if two names differ in case and separators at most.
+/// Returns true if two names differ in case, separators and national spelling at most.
 pub(super) fn is_same_normalized(a: &str, b: &str) -> bool {
     normalize(a).eq(normalize(b))
 }
