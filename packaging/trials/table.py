@@ -9,6 +9,7 @@ from artefacts.project import ROOT
 from .home import TrialError
 
 DOCUMENT = ROOT / "docs" / "install.md"
+HEADER = "| Artefact | Way | Seconds to the first answer | Downloaded |\n| --- | --- | ---: | ---: |"
 BEGIN, END = "<!-- trials -->\n", "<!-- end of trials -->"
 
 
@@ -23,20 +24,26 @@ class Row:
 
 
 def publish(rows: list[Row]) -> None:
-    """Prints the table. With UPDATE=1 it is written to the document, otherwise the document must have the same ways."""
-    lines = ["| Artefact | Way | Seconds to the first answer | Downloaded |", "| --- | --- | ---: | ---: |"]
-    for row in rows:
-        lines.append(f"| {row.kind} | {row.way} | {row.seconds:.1f} | {row.downloaded / 1e6:.1f} MB |")
-    table = "\n".join(lines) + "\n"
-    print(table)
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(BEGIN)
-    old, _, after = rest.partition(END)
+    """Prints the table. The document must have each way of it; with UPDATE=1 it is written there.
+
+    Ways that were not tried now, such as those of the static binary, stay in the document.
+    """
+    tried = {(row.kind, row.way): _line(row) for row in rows}
+    print(HEADER, *tried.values(), sep="\n")
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    documented, _, after = rest.partition(END)
+    documented = {_way(line): line for line in documented.splitlines()[2:]}
     if os.environ.get("UPDATE"):
-        DOCUMENT.write_text(f"{before}{BEGIN}{table}{END}{after}")
-    elif _ways(old) != _ways(table):
-        raise TrialError(f"{DOCUMENT} has other ways than were tried; UPDATE=1 writes the table")
+        table = "\n".join([HEADER, *(documented | tried).values()])
+        DOCUMENT.write_text(f"{before}{BEGIN}{table}\n{END}{after}")
+    elif missing := tried.keys() - documented.keys():
+        raise TrialError(f"{DOCUMENT} lacks {sorted(missing)}; UPDATE=1 writes the table")
 
 
-def _ways(table: str) -> list[list[str]]:
-    return [line.split("|")[1:3] for line in table.splitlines()]
+def _line(row: Row) -> str:
+    return f"| {row.kind} | {row.way} | {row.seconds:.1f} | {row.downloaded / 1e6:.1f} MB |"
+
+
+def _way(line: str) -> tuple[str, str]:
+    _, kind, way, *_ = (cell.strip() for cell in line.split("|"))
+    return kind, way
