@@ -107,6 +107,12 @@ impl Addresses {
         })
     }
 
+    /// Returns true if the base URL of any host begins with `https`.
+    pub(super) fn use_tls(&self) -> bool {
+        let mut urls = HOSTS.iter().filter_map(|base| self.base_url(*base));
+        urls.any(|url| url.scheme() != "http")
+    }
+
     /// Returns the name of a host in the journal, which is its base URL without credentials. Both
     /// versions of the control plane have one name. `None` for an unknown registry.
     pub(super) fn name(&self, base: ApiBase) -> Option<String> {

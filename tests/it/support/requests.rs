@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::server::ServerProcess;
 
+/// Returns a client for `http` addresses. Reading the system's certificate authorities would take longer than most requests.
 pub(crate) fn client() -> Client {
-    client_builder().build().unwrap()
+    client_builder().tls_certs_only([]).build().unwrap()
 }
 
 pub(crate) fn post_request(server: &ServerProcess, body: &str) -> RequestBuilder {
