@@ -219,7 +219,7 @@ async fn duplicate_request_id_on_both_paths_is_rejected() {
     let server = ServerProcess::http()
         .auth("key")
         .upstream(url)
-        .args(&["--timeout", "2", "--retries", "0"])
+        .args(&["--timeout", "1", "--retries", "0"])
         .start();
     let caller = start_session(&server.url).await;
     let slug = json!({ "slug": "x" });

@@ -258,7 +258,7 @@ async fn request_id_in_use_is_rejected() {
         "--base-url",
         &upstream.base_url,
         "--timeout",
-        "2",
+        "1",
     ]);
     for _ in 0..8 {
         pipe.send(&call_request(7, "get-integration", &json!({ "slug": "x" })));
