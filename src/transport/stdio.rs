@@ -52,6 +52,10 @@ const MAX_REUSED_BUFFER_BYTES: usize = 64 * 1024;
 /// after they ask.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
+/// The same for a process whose input was closed before: its client has waited already, and the SDKs for Python and
+/// TypeScript kill two seconds after SIGTERM. The calls have to end on record before that.
+const CLOSED_INPUT_GRACE: Duration = Duration::from_millis(500);
+
 /// Timeout for writing the last responses.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -137,6 +141,8 @@ where
     // unknown.
     let (grace, last_words) = if broken.is_cancelled() {
         (CLOSED_OUTPUT_TIMEOUT, CLOSED_OUTPUT_TIMEOUT)
+    } else if hung_up.is_cancelled() {
+        (CLOSED_INPUT_GRACE, FLUSH_TIMEOUT)
     } else {
         (SHUTDOWN_GRACE, FLUSH_TIMEOUT)
     };

@@ -380,6 +380,31 @@ async fn write_in_flight_at_shutdown_has_an_unknown_outcome() {
     assert!(text.contains("look with `list-all-integrations`"), "{text}");
 }
 
+/// The SDKs close the input, and kill a process that has not ended two seconds after SIGTERM.
+#[tokio::test]
+async fn write_of_a_client_that_left_is_on_record_after_sigterm() {
+    let upstream = MockUpstream::start(|_| ResponseAction::Hang).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let mut pipe = start_initialized(&[
+        "--api-key",
+        "k",
+        "--base-url",
+        &upstream.base_url,
+        "--audit-log",
+        log.to_str().unwrap(),
+    ]);
+    let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
+    pipe.send(&call_request(1, "create-integration", &arguments));
+    upstream.wait_for_requests(1).await;
+    drop(pipe.input.take());
+    terminate(&pipe);
+    let status = tokio::task::spawn_blocking(move || pipe.end().0).await;
+    assert!(status.unwrap().success());
+    let entries = std::fs::read_to_string(log).unwrap();
+    assert!(entries.contains(r#""outcome":"unknown""#), "{entries}");
+}
+
 /// Calls that end soon are finished instead of aborted.
 #[test]
 fn short_call_is_answered_during_shutdown() {
