@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use portkey_concurrency::single_flight::SingleFlight;
+use portkey_concurrency::{single_flight::SingleFlight, spawn_cache_expiry};
 use portkey_operation::JsonMap;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -43,7 +43,7 @@ const WORKSPACE_ARGUMENTS: [&str; 3] = ["workspace_id", "workspace", "workspace_
 /// Completes identifiers. Cheap to clone; clones share their cache.
 #[derive(Clone, Debug)]
 pub struct Completer {
-    cache: Cache<CacheKey, CachedCandidates>,
+    cache: Arc<Cache<CacheKey, CachedCandidates>>,
     lookups: SingleFlight<CacheKey, Candidates>,
 }
 
@@ -98,7 +98,8 @@ impl Default for Completer {
         let builder = Cache::builder()
             .time_to_live(CACHE_TTL)
             .max_capacity(MAX_CACHE_BYTES as u64);
-        let cache = builder.weigher(weigh).build();
+        let cache = Arc::new(builder.weigher(weigh).build());
+        spawn_cache_expiry(&cache);
         Self {
             cache,
             lookups: SingleFlight::new(MAX_LOOKUPS),

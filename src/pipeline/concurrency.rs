@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use portkey_concurrency::shrink_sparse;
 use portkey_policy::{ConcurrencyLimit, PolicyDenial};
 
 /// The calls under way, by the key of their limit. A key is forgotten with its last call.
@@ -66,5 +67,6 @@ impl Drop for CallPermit {
                 slots.remove(key);
             }
         }
+        shrink_sparse(&mut slots);
     }
 }

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::shrink_sparse;
+
 type RunningFlights<K, V> = HashMap<K, watch::Receiver<Option<V>>>;
 
 /// Work in progress by key; clones share it.
@@ -85,7 +87,9 @@ impl<V: Clone> Flight<V> {
 
 impl<K: Eq + Hash, V> Drop for RemoveOnDrop<K, V> {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.key);
+        let mut running = lock(&self.running);
+        running.remove(&self.key);
+        shrink_sparse(&mut running);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use portkey_concurrency::single_flight::SingleFlight;
+use portkey_concurrency::{single_flight::SingleFlight, spawn_cache_expiry};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -61,7 +61,7 @@ struct Introspector {
     endpoint: config::IntrospectionEndpoint,
     expected: ExpectedClaims,
     /// Cached results, also keyed by hash.
-    cache: Cache<[u8; 32], CachedResult>,
+    cache: Arc<Cache<[u8; 32], CachedResult>>,
     requests: Semaphore,
     breaker: CircuitBreaker,
 }
@@ -86,6 +86,8 @@ impl Introspection {
             .max_capacity(MAX_CACHE_BYTES)
             .time_to_live(ACTIVE_TOKEN_TTL)
             .build();
+        let known = Arc::new(known);
+        spawn_cache_expiry(&known);
         let requests = Semaphore::new(MAX_REQUESTS);
         let breaker = CircuitBreaker::default();
         let asking = Introspector {

@@ -8,11 +8,16 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::timeout};
+use portkey_concurrency::{is_sparse, shrink_sparse};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 
 use super::Principal;
 
@@ -24,6 +29,8 @@ pub const KNOWN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Time limit of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which expired names are dropped.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of remembered accepted keys, and of rejected ones.
 pub const MAX_KEY_PROOFS: usize = 10_000;
 /// Maximum number of concurrent checks.
@@ -82,7 +89,7 @@ pub trait KeyProver: fmt::Debug + Send + Sync {
 /// Statuses of keys, by the names of their callers.
 #[derive(Debug)]
 pub struct KeyProofs {
-    state: Mutex<ProofState>,
+    state: Arc<Mutex<ProofState>>,
     /// Limits the number of concurrent checks.
     checks: Semaphore,
 }
@@ -99,20 +106,21 @@ struct ProofState {
 }
 
 impl Default for KeyProofs {
+    /// Creates an empty set. Within a runtime, expired names are dropped every few seconds; elsewhere only when
+    /// others are added.
     fn default() -> Self {
-        let fading = |ttl| ExpiringNames {
-            ttl,
-            entries: HashMap::new(),
-            order: VecDeque::new(),
-        };
+        let state = Arc::new(Mutex::new(ProofState {
+            accepted: ExpiringNames::new(KEY_PROOF_TTL),
+            known: ExpiringNames::new(KNOWN_TTL),
+            rejected: ExpiringNames::new(KEY_PROOF_TTL),
+            unknown: ExpiringNames::new(RETRY_DELAY),
+            checking: HashMap::new(),
+        }));
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(run_cleanup(Arc::downgrade(&state)));
+        }
         Self {
-            state: Mutex::new(ProofState {
-                accepted: fading(KEY_PROOF_TTL),
-                known: fading(KNOWN_TTL),
-                rejected: fading(KEY_PROOF_TTL),
-                unknown: fading(RETRY_DELAY),
-                checking: HashMap::new(),
-            }),
+            state,
             checks: Semaphore::new(MAX_CONCURRENT_CHECKS),
         }
     }
@@ -178,8 +186,23 @@ impl KeyProofs {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, ProofState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+/// Drops expired names until the set itself is dropped. Invented keys would otherwise stay until others follow.
+async fn run_cleanup(state: Weak<Mutex<ProofState>>) {
+    loop {
+        sleep(CLEANUP_INTERVAL).await;
+        let Some(state) = state.upgrade() else {
+            return;
+        };
+        lock(&state).remove_expired(Instant::now());
+    }
+}
+
+fn lock(state: &Mutex<ProofState>) -> MutexGuard<'_, ProofState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ProofState {
@@ -199,6 +222,17 @@ impl ProofState {
         }
         if !self.known.contains(name, now + KNOWN_TTL / 4 * 3) {
             self.known.insert(name, now);
+        }
+    }
+
+    fn remove_expired(&mut self, now: Instant) {
+        for names in [
+            &mut self.accepted,
+            &mut self.known,
+            &mut self.rejected,
+            &mut self.unknown,
+        ] {
+            names.remove_expired(now);
         }
     }
 }
@@ -232,6 +266,7 @@ impl Drop for CheckTurn<'_> {
         // One reference is held here and one in the map.
         if Arc::strong_count(&self.lock) <= 2 {
             known.checking.remove(&self.name);
+            shrink_sparse(&mut known.checking);
         }
     }
 }
@@ -247,6 +282,14 @@ struct ExpiringNames {
 }
 
 impl ExpiringNames {
+    fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
     fn contains(&self, name: &str, now: Instant) -> bool {
         self.entries.get(name).is_some_and(|end| now < *end)
     }
@@ -255,6 +298,11 @@ impl ExpiringNames {
         let end = now + self.ttl;
         self.entries.insert(name.clone(), end);
         self.order.push_back((end, name.clone()));
+        self.remove_expired(now);
+    }
+
+    /// Removes expired names, and the earliest of too many.
+    fn remove_expired(&mut self, now: Instant) {
         while let Some((end, first)) = self.order.front()
             && (*end <= now
                 || self.entries.len() > MAX_KEY_PROOFS
@@ -264,6 +312,10 @@ impl ExpiringNames {
                 self.entries.remove(first);
             }
             self.order.pop_front();
+        }
+        shrink_sparse(&mut self.entries);
+        if is_sparse(self.order.capacity(), self.order.len()) {
+            self.order.shrink_to(self.order.len().saturating_mul(2));
         }
     }
 }
@@ -276,6 +328,7 @@ mod tests {
     };
 
     use futures_util::future::join_all;
+    use portkey_concurrency::MAX_UNUSED_CAPACITY;
 
     use super::*;
 
@@ -426,13 +479,47 @@ mod tests {
         assert!(!known.rejected.contains("made-up-0", Instant::now()));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn expired_names_of_an_idle_server_use_no_memory() {
+        let proofs = KeyProofs::default();
+        for number in 0..1_000 {
+            for (status, kind) in [
+                (KeyStatus::Accepted, "accepted"),
+                (KeyStatus::Rejected, "rejected"),
+                (KeyStatus::Unknown, "unknown"),
+            ] {
+                _ = check_key(&proofs, &format!("{kind}-{number}"), status).await;
+            }
+        }
+        // The number of names of each kind, and the larger of the capacities for them.
+        let sizes = || {
+            let state = proofs.lock_state();
+            let all = [
+                &state.accepted,
+                &state.rejected,
+                &state.unknown,
+                &state.known,
+            ];
+            all.map(|names| {
+                let capacity = names.entries.capacity().max(names.order.capacity());
+                (names.entries.len(), capacity)
+            })
+        };
+        assert_eq!(sizes().map(|(len, _)| len), [1_000; 4]);
+        // Paused time advances to the next cleanup once there is nothing else to do.
+        sleep(KEY_PROOF_TTL + CLEANUP_INTERVAL).await;
+        let counts = sizes().map(|(len, _)| len);
+        assert_eq!(counts, [0, 0, 0, 1_000], "the last are known for a day");
+        sleep(KNOWN_TTL).await;
+        for (len, capacity) in sizes() {
+            assert_eq!(len, 0);
+            assert!(capacity <= MAX_UNUSED_CAPACITY, "{capacity}");
+        }
+    }
+
     #[test]
     fn reinserted_name_expires_later() {
-        let mut fading = ExpiringNames {
-            ttl: KEY_PROOF_TTL,
-            entries: HashMap::new(),
-            order: VecDeque::new(),
-        };
+        let mut fading = ExpiringNames::new(KEY_PROOF_TTL);
         let start = Instant::now();
         let name = "a".into();
         for i in 0..100 {

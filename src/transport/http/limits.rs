@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use portkey_concurrency::shrink_sparse;
+
 /// Limits the requests in flight for each key.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimiter<K: Hash + Eq> {
@@ -64,6 +66,7 @@ impl<K: Hash + Eq + Clone> Drop for Permit<K> {
             Entry::Occupied(mut count) => *count.get_mut() -= 1,
             Entry::Vacant(_) => {}
         }
+        shrink_sparse(&mut counts);
     }
 }
 
@@ -126,6 +129,7 @@ impl<K: Hash + Eq> Drop for BytesPermit<K> {
             *count -= self.bytes;
             if *count == 0 {
                 each.remove(&self.key);
+                shrink_sparse(each);
             }
         }
     }
@@ -134,7 +138,25 @@ impl<K: Hash + Eq> Drop for BytesPermit<K> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use portkey_concurrency::MAX_UNUSED_CAPACITY;
+
     use super::*;
+
+    #[test]
+    fn limits_of_callers_that_are_gone_use_no_memory() {
+        let requests = ConcurrencyLimiter::new(1);
+        let bytes = ByteLimiter::new(1, 10_000);
+        let held: Vec<_> = (0..10_000)
+            .map(|caller| (requests.acquire(caller), bytes.reserve(caller, 1)))
+            .collect();
+        assert!(
+            held.iter()
+                .all(|(one, other)| one.is_some() && other.is_some())
+        );
+        drop(held);
+        assert!(requests.counts.lock().unwrap().capacity() <= MAX_UNUSED_CAPACITY);
+        assert!(bytes.counts.lock().unwrap().1.capacity() <= MAX_UNUSED_CAPACITY);
+    }
 
     #[test]
     fn bytes_are_limited_per_caller_and_in_total() {

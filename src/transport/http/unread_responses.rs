@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use portkey_concurrency::shrink_sparse;
+
 /// Minimum size of a counted response, in bytes. The number of smaller ones is bounded by the
 /// requests in flight.
 pub(super) const MIN_COUNTED_BYTES: usize = 16 << 10;
@@ -123,6 +125,7 @@ impl CountedBytes {
         *of_caller = (*of_caller + bytes).saturating_sub(before);
         if *of_caller == 0 {
             of_callers.remove(caller);
+            shrink_sparse(&mut of_callers);
         }
     }
 }
@@ -135,6 +138,8 @@ impl Drop for CountedBytes {
 
 #[cfg(test)]
 mod tests {
+    use portkey_concurrency::MAX_UNUSED_CAPACITY;
+
     use super::*;
 
     #[test]
@@ -156,5 +161,16 @@ mod tests {
         drop(held);
         assert_eq!(unread.total_bytes.load(Ordering::Relaxed), 0);
         assert!(unread.per_caller().is_empty());
+    }
+
+    #[test]
+    fn counts_of_callers_that_are_gone_use_no_memory() {
+        let unread = UnreadResponses::new(usize::MAX);
+        let held: Vec<_> = (0..10_000)
+            .map(|caller| unread.count(caller.to_string().into(), 1))
+            .collect();
+        assert_eq!(unread.per_caller().len(), held.len());
+        drop(held);
+        assert!(unread.per_caller().capacity() <= MAX_UNUSED_CAPACITY);
     }
 }

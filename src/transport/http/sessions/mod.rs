@@ -34,6 +34,7 @@ pub(crate) use self::manager::{
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_SESSION_TTL,
 };
 
+use portkey_concurrency::spawn_cache_expiry;
 use portkey_file_watch::WatchedValue;
 use portkey_store::{Store, StoreKey};
 
@@ -86,7 +87,7 @@ pub(super) struct Sessions {
     manager: Arc<LimitedSessionManager>,
     keys: Arc<WatchedValue<Keyring>>,
     /// Recently verified ids, by their signed form.
-    verified_ids: Cache<HeaderValue, VerifiedId>,
+    verified_ids: Arc<Cache<HeaderValue, VerifiedId>>,
     callers: CallerAuth,
     store: Store,
     ttl: Duration,
@@ -113,6 +114,8 @@ impl Sessions {
             .time_to_live(VERIFIED_ID_TTL)
             .max_capacity(max_sessions)
             .build();
+        let verified_ids = Arc::new(verified_ids);
+        spawn_cache_expiry(&verified_ids);
         let manager = LimitedSessionManager::new(bounds, callers.clone(), end);
         Self {
             manager,
