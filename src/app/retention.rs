@@ -139,7 +139,7 @@ fn transport_rows() -> Vec<RetentionRow> {
             per_caller: format!("per network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
             in_total: format!("{MAX_UNPROVEN_SESSIONS}, in addition to proven sessions"),
             duration: format!(
-                "{}; {} without use if there are more than {CROWDED_UNPROVEN_SESSIONS}",
+                "{}; {} without use if more than {CROWDED_UNPROVEN_SESSIONS} were active since",
                 format_seconds(UNPROVEN_SESSION_TTL),
                 format_seconds(CROWDED_UNPROVEN_IDLE_TIMEOUT)
             ),

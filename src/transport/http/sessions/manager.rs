@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, future::ready, stream};
+use portkey_concurrency::shrink_sparse;
 use rmcp::{
     ErrorData,
     model::{
@@ -24,7 +25,7 @@ use rmcp::{
         local::{LocalSessionHandle, LocalSessionManager, LocalSessionManagerError, SessionConfig},
     },
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -68,7 +69,7 @@ pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
 /// Maximum lifetime of a session while its caller is unproven.
 pub(crate) const UNPROVEN_SESSION_TTL: Duration = Duration::from_secs(60);
 
-/// Idle timeout of such a session while more than [`CROWDED_UNPROVEN_SESSIONS`] are active.
+/// Idle timeout of such a session if more than [`CROWDED_UNPROVEN_SESSIONS`] were active since its last use.
 pub(crate) const CROWDED_UNPROVEN_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Number of sessions of unproven callers above which the shorter idle timeout applies.
@@ -296,12 +297,16 @@ impl LimitedSessionManager {
 
     /// Returns the current idle timeout of sessions with an unproven caller.
     pub(super) fn unproven_idle_timeout(&self) -> Duration {
-        let is_crowded = self.unproven.count(&()) > CROWDED_UNPROVEN_SESSIONS;
-        if is_crowded {
+        if self.is_crowded() {
             CROWDED_UNPROVEN_IDLE_TIMEOUT
         } else {
             UNPROVEN_SESSION_TTL
         }
+    }
+
+    /// Returns `true` if there are so many sessions of unproven callers that idle ones end early.
+    fn is_crowded(&self) -> bool {
+        self.unproven.count(&()) > CROWDED_UNPROVEN_SESSIONS
     }
 
     /// Ends a session in favour of another. The session can be continued.
@@ -371,8 +376,10 @@ impl SessionManager for LimitedSessionManager {
         let closed = self.rmcp.close_session(id).await;
         if let Some(session) = session {
             // A request that waits for the end may continue the session at once.
-            self.active_sessions()
-                .retain(|_, one| !Arc::ptr_eq(one, &session));
+            let mut active = self.active_sessions();
+            active.retain(|_, one| !Arc::ptr_eq(one, &session));
+            shrink_sparse(&mut active);
+            drop(active);
             session.end();
         }
         Ok(closed?)
@@ -513,6 +520,7 @@ async fn supervise_session(
         return;
     };
     let mut changes = changes.subscribe();
+    let mut last_crowded = None;
     loop {
         let Some(check) = auth.next_check(&session.grant()) else {
             info!(
@@ -537,9 +545,13 @@ async fn supervise_session(
         };
         if session.is_unproven() {
             let is_proven = auth.is_proven(&session.principal);
-            let idle = session.idle_since().map(|since| since.elapsed());
-            let is_late = session.is_older_than(UNPROVEN_SESSION_TTL)
-                || idle.is_some_and(|idle| idle >= all.unproven_idle_timeout());
+            if all.is_crowded() {
+                last_crowded = Some(Instant::now());
+            }
+            let is_idle = session
+                .idle_since()
+                .is_some_and(|since| since.elapsed() >= idle_timeout(since, last_crowded));
+            let is_late = is_idle || session.is_older_than(UNPROVEN_SESSION_TTL);
             if is_proven && all.promote(&session).await.is_err() || is_late && session.is_unproven()
             {
                 all.evict(&session).await;
@@ -549,6 +561,18 @@ async fn supervise_session(
         if session.is_busy() && !touch_session(&handle).await {
             return;
         }
+    }
+}
+
+/// Returns the idle timeout of a session of an unproven caller, whose last use was at `since`.
+///
+/// A session that idled in a crowd keeps the shorter timeout after the crowd is gone. Otherwise its last sessions
+/// would stay for a minute, scattered over the memory of all others, none of which could be released.
+fn idle_timeout(since: Instant, last_crowded: Option<Instant>) -> Duration {
+    if last_crowded.is_some_and(|crowded| crowded >= since) {
+        CROWDED_UNPROVEN_IDLE_TIMEOUT
+    } else {
+        UNPROVEN_SESSION_TTL
     }
 }
 
@@ -564,4 +588,26 @@ async fn touch_session(handle: &LocalSessionHandle) -> bool {
         .close_request_wise_channel(UNUSED_STREAM_ID)
         .await
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_that_idled_in_a_crowd_keeps_the_shorter_timeout() {
+        let crowded = Instant::now();
+        let earlier = crowded - Duration::from_secs(1);
+        let later = crowded + Duration::from_secs(1);
+        assert_eq!(
+            idle_timeout(earlier, Some(crowded)),
+            CROWDED_UNPROVEN_IDLE_TIMEOUT
+        );
+        assert_eq!(
+            idle_timeout(later, Some(crowded)),
+            UNPROVEN_SESSION_TTL,
+            "it was used when the crowd was gone"
+        );
+        assert_eq!(idle_timeout(earlier, None), UNPROVEN_SESSION_TTL);
+    }
 }
