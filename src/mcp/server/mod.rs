@@ -16,6 +16,7 @@ mod request_info;
 mod resources;
 mod shell;
 mod silent_read;
+mod tool_cache;
 mod tool_call;
 mod tool_list;
 mod unread_request;
@@ -43,6 +44,7 @@ use self::{
     cache_hints::CacheableResult,
     capabilities::ChangingLists,
     request_info::{protocol_label, request_info, shows_cards},
+    tool_cache::ToolCache,
 };
 
 use portkey_api::catalog::CatalogEntry;
@@ -109,7 +111,7 @@ const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
     results: Results,
-    tools: Arc<OnceLock<Vec<Tool>>>,
+    tools: Arc<ToolCache>,
     info: Arc<OnceLock<ServerConfig>>,
     changing_lists: ChangingLists,
     surface: Surface,

@@ -32,10 +32,10 @@ const SEARCH_HINT_META_KEY: &str = "anthropic/searchHint";
 const PREVIEW_META_KEY: &str = "portkey-mcp/preview";
 
 impl Server {
-    /// Returns all tools of the surface, built on first use.
-    pub fn tools(&self) -> &[Tool] {
+    /// Returns all tools of the surface. They are built on first use, and again after a time without use.
+    pub fn tools(&self) -> Arc<[Tool]> {
         let presentation = self.dispatcher.catalog().presentation();
-        self.tools.get_or_init(|| {
+        self.tools.get_or_build(|| {
             let mut tools = build_tools(
                 self.surface,
                 presentation,
@@ -55,18 +55,18 @@ impl Server {
         request: Option<PaginatedRequestParams>,
         shows_cards: bool,
     ) -> Result<ListToolsResult, ErrorData> {
+        let tools = self.tools();
         let start = match request.and_then(|request| request.cursor) {
             None => 0,
             // A cursor is the name of the previous page's last tool, so it stays valid if tools are
             // added.
             Some(cursor) => {
-                let last = self.tools().iter().position(|tool| tool.name == cursor);
+                let last = tools.iter().position(|tool| tool.name == cursor);
                 let unknown = || ErrorData::invalid_params("there is no such cursor", None);
                 last.ok_or_else(unknown)? + 1
             }
         };
-        let mut rest = self
-            .tools()
+        let mut rest = tools
             .iter()
             .skip(start)
             .filter(|tool| self.is_tool_visible(principal, tool));
@@ -162,7 +162,8 @@ pub fn build_tools<'a>(
     for entry in offered {
         operations.push(entry.operation);
         if surface.lists_operations() {
-            tools.push(build_tool(entry.compiled()));
+            // Of a schema that no call has used yet, only the part that is listed is kept.
+            tools.push(entry.inspect(build_tool));
         }
     }
     let own = surface.builtin_tools(
