@@ -127,9 +127,144 @@ fn entity_of_the_path_has_the_names_of_sdks() {
         twice.unwrap_err(),
         ["`config_slug`: is given twice with different values, as `config_slug` and `slug`"]
     );
-    // An integration has an id, which its path does not take.
-    let id = build_request("get-integration", &json!({ "integration_id": "i" }));
-    assert!(id.is_err(), "{id:?}");
+}
+
+#[test]
+fn id_of_an_entity_with_a_slug_is_its_slug() {
+    for (tool, args, target) in [
+        // So in the examples of the Python SDK.
+        ("delete-config", json!({ "id": "pc-a" }), "/configs/pc-a"),
+        (
+            "get-config",
+            json!({ "config_id": "pc-a" }),
+            "/configs/pc-a",
+        ),
+        (
+            "get-integration",
+            json!({ "integrationId": "i" }),
+            "/integrations/i",
+        ),
+        (
+            "list-integration-models",
+            json!({ "integration_id": "i" }),
+            "/integrations/i/models",
+        ),
+    ] {
+        let sent = build_request(tool, &args).map(|(target, _)| target);
+        assert_eq!(sent.as_deref(), Ok(target), "{tool} {args}");
+    }
+    // An integration has an id, too, which its path does not take.
+    let uuid = json!({ "integration_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7" });
+    assert_eq!(
+        build_request("get-integration", &uuid).unwrap_err(),
+        [
+            "`integration_id`: is a UUID; this takes the slug, as `slug`",
+            "`slug`: is required"
+        ]
+    );
+}
+
+#[test]
+fn arguments_in_a_wrapper_count_beside_the_others() {
+    for wrapper in [
+        "arguments",
+        "data",
+        "input",
+        "params",
+        "payload",
+        "requestBody",
+    ] {
+        for args in [
+            json!({ "label_id": "l", wrapper: { "name": "n" } }),
+            json!({ wrapper: { "labelId": "l", "name": "n" } }),
+            json!({ wrapper: r#"{ "label_id": "l", "name": "n" }"# }),
+        ] {
+            let sent = build_request("update-label", &args);
+            let expected = ("/labels/l".to_owned(), json!({ "name": "n" }));
+            assert_eq!(sent, Ok(expected), "{args}");
+        }
+    }
+    assert_requests(vec![
+        // The form in Portkey's document on policies.
+        Case {
+            tool: "create-rate-limits-policy",
+            args: json!({ "policy": { "conditions": [{ "key": "api_key", "value": "*" }],
+                "type": "requests", "unit": "rpm", "value": 5 } }),
+            target: "/policies/rate-limits",
+            body: json!({ "conditions": [{ "key": "api_key", "value": "*" }],
+                "type": "requests", "unit": "rpm", "value": 5 }),
+        },
+        // Around the arguments of a read.
+        Case {
+            tool: "get-prompt",
+            args: json!({ "prompt_id": "p", "body": { "version": "latest" } }),
+            target: "/prompts/p?version=latest",
+            body: Value::Null,
+        },
+        // An argument of that name.
+        Case {
+            tool: "update-prompt",
+            args: json!({ "prompt_id": "p", "patch": true, "parameters": { "model": "m" } }),
+            target: "/prompts/p",
+            body: json!({ "patch": true, "parameters": { "model": "m" } }),
+        },
+        // Something else than arguments.
+        Case {
+            tool: "update-label",
+            args: json!({ "label_id": "l", "name": "n", "data": { "colour": "red" } }),
+            target: "/labels/l",
+            body: json!({ "name": "n", "data": { "colour": "red" } }),
+        },
+    ]);
+    let twice = json!({ "label_id": "l", "name": "n", "data": { "name": "m" } });
+    assert_eq!(
+        build_request("update-label", &twice).unwrap_err(),
+        ["`name`: is given twice with different values, in `data` and beside it"]
+    );
+    let dry_run = json!({ "label_id": "l", "data": { "name": "m", "dryRun": true } });
+    let errors = build_request("update-label", &dry_run).unwrap_err();
+    assert!(errors.concat().contains("cannot be run dry"), "{errors:?}");
+}
+
+#[test]
+fn flat_budget_has_the_defaults_of_the_other_server() {
+    let budget = json!({ "credit_limit": 5, "periodic_reset": "monthly", "type": "cost" });
+    let given = json!({ "credit_limit": 5, "alert_threshold": 4 });
+    assert_requests(vec![
+        Case {
+            tool: "update-provider",
+            args: json!({ "slug": "p", "credit_limit": 5 }),
+            target: "/providers/p",
+            body: json!({ "usage_limits": budget }),
+        },
+        Case {
+            tool: "update-api-key",
+            args: json!({ "id": "k", "credit_limit": 5 }),
+            target: "/api-keys/k",
+            body: json!({ "usage_limits": budget }),
+        },
+        Case {
+            tool: "update-virtual-key",
+            args: json!({ "slug": "v", "credit_limit": 5 }),
+            target: "/virtual-keys/v",
+            body: json!({ "usage_limits": budget }),
+        },
+        // An object that the caller wrote says all that is meant.
+        Case {
+            tool: "update-provider",
+            args: json!({ "slug": "p", "usage_limits": { "credit_limit": 5 }, "alert_threshold": 4 }),
+            target: "/providers/p",
+            body: json!({ "usage_limits": given }),
+        },
+    ]);
+    let catalog = Catalog::full();
+    let published = catalog.find("update-provider").unwrap().compiled();
+    let args = to_map(&json!({ "slug": "p", "credit_limit": 5 }));
+    let validated = published.validate(args, &ValidationOptions::default());
+    assert_eq!(
+        validated.unwrap().warnings,
+        ["`usage_limits.periodic_reset` was not given and is `monthly`"]
+    );
 }
 
 #[test]
@@ -148,7 +283,7 @@ fn flat_arguments_are_nested() {
                 "rate_limit_value": 5, "rate_limit_unit": "rpm" }),
             target: "/providers",
             body: json!({ "name": "n", "integration_id": "i",
-                "usage_limits": { "credit_limit": 10, "type": "cost" },
+                "usage_limits": { "credit_limit": 10, "type": "cost", "periodic_reset": "monthly" },
                 "rate_limits": [{ "value": 5, "unit": "rpm", "type": "requests" }] }),
         },
         Case {

@@ -80,8 +80,32 @@ fn arguments_are_coerced_to_their_types() {
         Case {
             what: "a lone name for a list",
             tool: "bulk-delete-integration-models",
-            args: json!({ "slug": "i", "slugs": "a,b" }),
+            args: json!({ "slug": "i", "slugs": "a" }),
+            end: "/i/models?slugs=a",
+        },
+        Case {
+            what: "names with commas for a list",
+            tool: "bulk-delete-integration-models",
+            args: json!({ "slug": "i", "slugs": "a, b,\n" }),
             end: "/i/models?slugs=a%2Cb",
+        },
+        Case {
+            what: "truth as a digit in text",
+            tool: "get-provider",
+            args: json!({ "slug": "p", "include_configurations": "1" }),
+            end: "/p?include_configurations=true",
+        },
+        Case {
+            what: "blanks around an identifier",
+            tool: "list-labels",
+            args: json!({ "workspace_id": " ws-a\n" }),
+            end: "/labels?workspace_id=ws-a",
+        },
+        Case {
+            what: "the mark of a provider, and blanks in a path",
+            tool: "get-provider",
+            args: json!({ "slug": " @openai-prod " }),
+            end: "/providers/openai-prod",
         },
     ];
     for Case {
@@ -147,6 +171,58 @@ fn arguments_are_coerced_to_their_types() {
             "{what}"
         );
     }
+}
+
+#[test]
+fn names_with_commas_are_a_list_and_sentences_are_not() {
+    let key = json!({ "type": "organisation", "sub_type": "service", "name": "n" });
+    for (scopes, expected) in [
+        (
+            json!("logs.list, logs.view"),
+            json!(["logs.list", "logs.view"]),
+        ),
+        (
+            json!("logs.list\nlogs.view"),
+            json!(["logs.list", "logs.view"]),
+        ),
+        (json!("logs.list"), json!(["logs.list"])),
+        (json!("all logs, please"), json!(["all logs, please"])),
+        (json!(["a, b"]), json!(["a, b"])),
+    ] {
+        let mut args = key.clone();
+        args["scopes"] = scopes;
+        let (_, body) = build_request("create-api-key", &args).unwrap();
+        assert_eq!(body["scopes"], expected, "{args}");
+    }
+}
+
+/// Every text that identifies something in the path or a filter of a tool.
+#[test]
+fn words_for_no_value_are_no_identifiers_of_any_tool() {
+    let catalog = Catalog::full();
+    let mut checked = 0;
+    for entry in catalog.iter() {
+        let operation = &entry.operation;
+        let compiled = entry.compiled();
+        for name in operation.placeholders() {
+            let is_free = ["trace_id", "span_id", "entity_id"].contains(&name);
+            if is_free || !(name.ends_with("_id") || matches!(name, "id" | "slug")) {
+                continue;
+            }
+            let args = json!({ name: "undefined" });
+            let errors = compiled
+                .validate_with_defaults(args.as_object().unwrap().clone())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                errors.contains("stands for no value"),
+                "{} {name}: {errors}",
+                operation.name()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 80, "{checked}");
 }
 
 #[test]

@@ -61,7 +61,8 @@ fn cases() -> Vec<Case> {
                 "workspace_id": "w", "credit_limit": 5, "default_metadata": { "a": "b" } }),
             line: "POST /api-keys/workspace/service",
             body: json!({ "name": "n", "scopes": [], "workspace_id": "w",
-                "usage_limits": { "credit_limit": 5 }, "defaults": { "metadata": { "a": "b" } } }),
+                "usage_limits": { "credit_limit": 5, "type": "cost", "periodic_reset": "monthly" },
+                "defaults": { "metadata": { "a": "b" } } }),
         },
         // Fields of the one item of a list, with defaults beside them.
         Case {
@@ -143,12 +144,20 @@ fn cases() -> Vec<Case> {
             line: "GET /audit-logs",
             body: none,
         },
+        // Without a page, Portkey ignores the size of one.
+        Case {
+            tool: "list_prompts",
+            args: json!({ "page_size": 5 }),
+            line: "GET /prompts?page_size=5&current_page=0",
+            body: Value::Null,
+        },
         // What the documents call invalid, and nobody has seen refused.
         Case {
             tool: "update_provider",
             args: json!({ "slug": "p", "credit_limit": 1, "alert_threshold": 1 }),
             line: "PUT /providers/p",
-            body: json!({ "usage_limits": { "credit_limit": 1, "alert_threshold": 1 } }),
+            body: json!({ "usage_limits": { "credit_limit": 1, "alert_threshold": 1, "type": "cost",
+                "periodic_reset": "monthly" } }),
         },
         Case {
             tool: "create_workspace",

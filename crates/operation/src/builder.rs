@@ -1,8 +1,8 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
 use super::{
-    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, Effect, MergeFn, Operation, Plan, RiskRule,
-    Stability, UndoSemantics, UpdateRules, UpdateSemantics, preview::PreviewSpec,
+    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, CompanionArgument, Effect, MergeFn, Operation,
+    Plan, RiskRule, Stability, UndoSemantics, UpdateRules, UpdateSemantics, preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -150,6 +150,15 @@ impl Operation {
         defaults: &'static [(&'static str, &'static str)],
     ) -> Self {
         self.default_arguments = defaults;
+        self
+    }
+
+    /// Declares arguments that are sent beside others which Portkey ignores without them.
+    pub const fn with_companion_arguments(
+        mut self,
+        companions: &'static [CompanionArgument],
+    ) -> Self {
+        self.companion_arguments = companions;
         self
     }
 

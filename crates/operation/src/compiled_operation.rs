@@ -203,6 +203,7 @@ impl CompiledOperation {
             self.argument_aliases.resolve(
                 &mut args,
                 |name| is_declared(&self.full_schema, name),
+                |name| self.is_spelling_of_argument(name),
                 &mut findings,
             );
         }
@@ -228,6 +229,7 @@ impl CompiledOperation {
         if let Some(named) = cleared {
             self.argument_schema.clear(&mut args, named, &mut findings);
         }
+        self.add_companion_arguments(&mut args);
         if let Some(rule) = self.operation.rule {
             rule(&args, &mut findings);
         }
@@ -244,6 +246,13 @@ impl CompiledOperation {
         Ok(validated)
     }
 
+    /// Returns true if a name is that of an argument in any spelling.
+    fn is_spelling_of_argument(&self, name: &str) -> bool {
+        let fields = self.full_schema.get("properties");
+        let mut fields = fields.and_then(Value::as_object).into_iter().flatten();
+        fields.any(|(known, _)| is_same_name(known, name))
+    }
+
     /// Adds the arguments that a call leaves out and that have a declared value.
     fn add_default_arguments(&self, args: &mut JsonMap) {
         for (name, json) in self.operation.default_arguments {
@@ -254,6 +263,18 @@ impl CompiledOperation {
                 && let Ok(value) = serde_json::from_str(json)
             {
                 args.insert((*name).to_owned(), value);
+            }
+        }
+    }
+
+    /// Adds the arguments without which Portkey ignores others that are given.
+    fn add_companion_arguments(&self, args: &mut JsonMap) {
+        for companion in self.operation.companion_arguments {
+            if args.contains_key(companion.of)
+                && !args.contains_key(companion.name)
+                && let Ok(value) = serde_json::from_str(companion.json)
+            {
+                args.insert(companion.name.to_owned(), value);
             }
         }
     }

@@ -54,7 +54,8 @@ use serde_json::{Map, Value};
 use preview::PreviewSpec;
 
 pub use argument_alias::{
-    ArgumentAlias, alias, alias_default, json_text_alias, part_alias, preferred_alias, spread_alias,
+    ArgumentAlias, alias, alias_default, assumed_default, json_text_alias, part_alias,
+    preferred_alias, spread_alias,
 };
 pub use argument_schema::{OpaqueKind, did_you_mean, is_misspelling_of, is_same_name};
 pub use compiled_operation::CompiledOperation;
@@ -237,6 +238,17 @@ pub(crate) enum BodyKind {
 /// A condition over several arguments, checked after each argument has passed by itself.
 pub type ArgumentRule = fn(&JsonMap, &mut Findings);
 
+/// An argument that Portkey needs beside another one, and ignores that one without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompanionArgument {
+    /// The argument that is given.
+    pub of: &'static str,
+    /// The argument that is added if it is not given.
+    pub name: &'static str,
+    /// Its value, as JSON.
+    pub json: &'static str,
+}
+
 /// One declared endpoint.
 #[derive(Clone)]
 pub struct Operation {
@@ -259,6 +271,7 @@ pub struct Operation {
     aliases: &'static [&'static str],
     argument_aliases: &'static [ArgumentAlias],
     default_arguments: &'static [(&'static str, &'static str)],
+    companion_arguments: &'static [CompanionArgument],
     search_terms: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
@@ -345,6 +358,7 @@ const fn declare<T: OperationInput>(
         aliases: &[],
         argument_aliases: &[],
         default_arguments: &[],
+        companion_arguments: &[],
         search_terms: &[],
         scopes: &[],
         plan: Plan::Any,

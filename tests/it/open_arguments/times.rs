@@ -97,6 +97,16 @@ fn time_ranges_are_resolved_or_rejected() {
     }
 }
 
+#[test]
+fn number_as_a_time_is_rejected_with_the_forms() {
+    let args = json!({ "time_of_generation_min": 1_764_374_400, "time_of_generation_max": "now" });
+    let error = validate("get-cost-graph", &args).unwrap_err();
+    assert!(
+        error.contains("`1764374400` is no time; it takes RFC 3339"),
+        "{error}"
+    );
+}
+
 /// Every text field with a name or description of a time has the time type.
 #[test]
 fn every_time_argument_has_the_time_type() {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use self::{
     path_name::PathName,
-    place::{find_slot, parse_json},
+    place::{find_slot, is_given, parse_json},
 };
 use super::{BodyKind, Effect, Findings, JsonMap, Operation, is_same_name};
 
@@ -21,6 +21,25 @@ const MAX_ALIASED_ARGUMENTS: usize = 200;
 
 /// The wrapper in which some callers give the fields of a request's body.
 const BODY_WRAPPER: &str = "body";
+
+/// Further wrappers, around arguments of any kind: those of clients and models, and the one in
+/// Portkey's documents on policies.
+const WRAPPERS: [&str; 14] = [
+    "arguments",
+    "args",
+    "body",
+    "data",
+    "input",
+    "json",
+    "kwargs",
+    "options",
+    "params",
+    "parameters",
+    "payload",
+    "policy",
+    "request",
+    "request_body",
+];
 
 /// Problem of a patch or its guard that is not where the server looks for it.
 const MISPLACED_PATCH: &str = "is taken in this spelling beside the ids, as `patch` or `expect`, not in a `body`, and \
@@ -57,8 +76,12 @@ enum AliasRule {
     JsonText,
     /// The target is a part of a document, which an update replaces as a whole.
     Part,
-    /// No argument: this text is the value of the target if an alias filled its object.
+    /// No argument: this text is the value of the target if an alias made its object.
     Default(&'static str),
+    /// The same, with a warning: the caller may have meant another one.
+    Assumed(&'static str),
+    /// The target is a slug, for which callers have another name. They may give an id instead.
+    Slug,
 }
 
 /// Declares another name of the argument at `target`, such as `users[].role`.
@@ -112,12 +135,30 @@ pub const fn part_alias(name: &'static str, target: &'static str) -> ArgumentAli
     }
 }
 
-/// Declares the text at `target` where aliases fill the rest of its object.
+/// Declares the text at `target` where aliases make its object, and warns that it was assumed.
+pub const fn assumed_default(target: &'static str, text: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name: "",
+        target,
+        rule: AliasRule::Assumed(text),
+    }
+}
+
+/// Declares the text at `target` where aliases make its object.
 pub const fn alias_default(target: &'static str, text: &'static str) -> ArgumentAlias {
     ArgumentAlias {
         name: "",
         target,
         rule: AliasRule::Default(text),
+    }
+}
+
+/// Returns another name of the `slug` in a path.
+const fn slug_alias(name: &'static str) -> ArgumentAlias {
+    ArgumentAlias {
+        name,
+        target: "slug",
+        rule: AliasRule::Slug,
     }
 }
 
@@ -178,8 +219,8 @@ impl ArgumentAliases {
     /// Collects the aliases of an operation. `is_argument` tells whether it has an argument of a
     /// name.
     ///
-    /// Where a path names one entity by its id, `id` means that one. An entity that is named by its slug
-    /// may have an id, too, which the path would not take.
+    /// Where a path names one entity, `id` means that one. If it is named by its slug, a UUID is
+    /// rejected, because the path would not take it.
     pub(super) fn new(operation: &Operation, is_argument: impl Fn(&str) -> bool) -> Self {
         let declared = operation.argument_aliases;
         let is_of_items = |alias: &&ArgumentAlias| alias.in_items().is_some();
@@ -190,11 +231,14 @@ impl ArgumentAliases {
             .collect();
         let mut placeholders = operation.placeholders();
         if let (Some(only), None) = (placeholders.next(), placeholders.next())
-            && only.ends_with("_id")
             && !is_argument("id")
             && !aliases.iter().any(|alias| alias.name == "id")
         {
-            aliases.push(alias("id", only));
+            if only.ends_with("_id") {
+                aliases.push(alias("id", only));
+            } else if only == "slug" {
+                aliases.push(slug_alias("id"));
+            }
         }
         let bare_body = match operation.body {
             BodyKind::Bare(argument) => Some(argument),
@@ -253,13 +297,16 @@ impl ArgumentAliases {
         find_alias(&self.aliases, name).or_else(of_path)
     }
 
-    /// Moves every alias to the place it stands for. `is_argument` tells whether a name is declared.
+    /// Moves every alias to the place it stands for. `is_argument` tells whether a name is declared, and
+    /// `is_spelling` whether it is so in any spelling.
     pub(super) fn resolve(
         &self,
         args: &mut JsonMap,
         is_argument: impl Fn(&str) -> bool,
+        is_spelling: impl Fn(&str) -> bool,
         findings: &mut Findings,
     ) {
+        self.unwrap_arguments(args, is_spelling, findings);
         if self.unwraps_body && args.contains_key(BODY_WRAPPER) {
             self.unwrap_body(args, findings);
         }
@@ -335,6 +382,46 @@ impl ArgumentAliases {
         }
     }
 
+    /// Moves arguments out of wrappers. A wrapper that has other fields, too, is an unknown argument.
+    fn unwrap_arguments(
+        &self,
+        args: &mut JsonMap,
+        is_spelling: impl Fn(&str) -> bool,
+        findings: &mut Findings,
+    ) {
+        for wrapper in WRAPPERS {
+            if is_spelling(wrapper) || self.find(wrapper).is_some() {
+                continue;
+            }
+            let given = args
+                .keys()
+                .find(|name| is_same_name(name, wrapper))
+                .cloned();
+            let Some(given) = given else { continue };
+            let fields = match args.get(&given) {
+                Some(Value::Object(fields)) => fields.clone(),
+                Some(Value::String(text)) if text.trim_start().starts_with('{') => {
+                    match parse_json(text, findings) {
+                        Some(Value::Object(fields)) => fields,
+                        _ => continue,
+                    }
+                }
+                _ => continue,
+            };
+            // Those of this server are unwrapped, too, and then rejected by name.
+            let is_own = |name: &str| {
+                let mut own = SERVER_ARGUMENTS.iter();
+                own.any(|(own, _)| is_same_name(own, name))
+            };
+            let is_known =
+                |name: &String| is_spelling(name) || self.find(name).is_some() || is_own(name);
+            if !fields.is_empty() && fields.keys().all(is_known) {
+                args.shift_remove(&given);
+                add_unwrapped(&given, fields, args, findings);
+            }
+        }
+    }
+
     /// Moves the fields of a `body` to the other arguments.
     fn unwrap_body(&self, args: &mut JsonMap, findings: &mut Findings) {
         let fields = match args.get(BODY_WRAPPER) {
@@ -359,16 +446,21 @@ impl ArgumentAliases {
             },
             _ => return,
         };
-        for (name, value) in fields {
-            match args.get(&name) {
-                Some(given) if *given != value => findings.add_error(
-                    &name,
-                    "is given twice with different values, in `body` and beside it",
-                ),
-                Some(_) => {}
-                None => {
-                    args.insert(name, value);
-                }
+        add_unwrapped(BODY_WRAPPER, fields, args, findings);
+    }
+}
+
+/// Adds the fields of a wrapper to the other arguments.
+fn add_unwrapped(wrapper: &str, fields: JsonMap, args: &mut JsonMap, findings: &mut Findings) {
+    for (name, value) in fields {
+        match args.get(&name) {
+            Some(given) if *given != value => findings.add_error(
+                &name,
+                format_args!("is given twice with different values, in `{wrapper}` and beside it"),
+            ),
+            Some(_) => {}
+            None => {
+                args.insert(name, value);
             }
         }
     }
@@ -389,6 +481,12 @@ fn place_all(
     args: &mut JsonMap,
     findings: &mut Findings,
 ) {
+    // An object that the caller wrote stays as it is.
+    let is_missing = |alias: &&ArgumentAlias| {
+        matches!(alias.rule, AliasRule::Default(_) | AliasRule::Assumed(_))
+            && !is_given(args, alias.parent())
+    };
+    let defaults: Vec<_> = aliases.iter().filter(is_missing).collect();
     for (name, alias) in found {
         let Some(value) = args.shift_remove(name) else {
             continue;
@@ -402,12 +500,18 @@ fn place_all(
             .iter()
             .any(|(_, alias)| alias.parent() == default.parent())
     };
-    for default in aliases.iter().filter(|alias| is_filled(alias)) {
-        if let AliasRule::Default(text) = default.rule
+    for default in defaults.into_iter().filter(|alias| is_filled(alias)) {
+        if let AliasRule::Default(text) | AliasRule::Assumed(text) = default.rule
             && let Ok(slot) = find_slot(args, default.target, findings)
             && slot.is_null()
         {
             *slot = text.into();
+            if matches!(default.rule, AliasRule::Assumed(_)) {
+                let target = default.target;
+                findings.warn(format_args!(
+                    "`{prefix}{target}` was not given and is `{text}`"
+                ));
+            }
         }
     }
 }

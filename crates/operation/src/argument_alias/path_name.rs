@@ -6,7 +6,7 @@
 
 use super::{
     super::{Operation, is_same_name},
-    ArgumentAlias, alias,
+    ArgumentAlias, alias, slug_alias,
 };
 
 /// The other name of an argument in the path.
@@ -40,15 +40,20 @@ impl PathName {
                     format!("{entity}_id"),
                     format!("{entity}_slug"),
                 ],
-                None if placeholder == "id" || placeholder == "slug" => {
-                    vec![format!("{entity}_{placeholder}")]
+                None if placeholder == "id" => vec![format!("{entity}_id")],
+                None if placeholder == "slug" => {
+                    vec![format!("{entity}_slug"), format!("{entity}_id")]
                 }
                 None => Vec::new(),
             };
             for name in found {
                 let is_known = |known: &PathName| is_same_name(&known.name, &name);
                 if !is_argument(&name) && !names.iter().any(is_known) {
-                    let alias = alias("", placeholder);
+                    let is_id_of_slug = placeholder == "slug" && name.ends_with("_id");
+                    let alias = match is_id_of_slug {
+                        true => slug_alias(""),
+                        false => alias("", placeholder),
+                    };
                     names.push(PathName { name, alias });
                 }
             }

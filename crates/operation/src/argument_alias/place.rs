@@ -51,6 +51,9 @@ impl ArgumentAlias {
         if self.rule == AliasRule::Preferred {
             value = to_text(value);
         }
+        if self.rule == AliasRule::Slug && value.as_str().is_some_and(|text| is_uuid(text.trim())) {
+            return Err("is a UUID; this takes the slug, as `slug`".to_owned());
+        }
         let slot = find_slot(args, target, findings)?;
         if target.ends_with("[]") && !value.is_array() && !value.is_null() {
             value = Value::Array(vec![value]);
@@ -112,6 +115,36 @@ impl ArgumentAlias {
         }
         Ok(())
     }
+}
+
+/// Returns true if there is a value at a path, such as `usage_limits[]`.
+pub(super) fn is_given(args: &JsonMap, path: &str) -> bool {
+    let mut map = args;
+    let mut steps = path.split('.').peekable();
+    while let Some(step) = steps.next() {
+        let name = step.trim_end_matches("[]");
+        let given = map.iter().find(|(given, _)| is_same_name(given, name));
+        let value = match given.map(|(_, value)| value) {
+            Some(Value::Array(items)) => items.first(),
+            other => other,
+        };
+        match value {
+            None | Some(Value::Null) => return false,
+            Some(Value::Object(inner)) if steps.peek().is_some() => map = inner,
+            // Text holds what nobody has parsed yet.
+            Some(_) => return true,
+        }
+    }
+    false
+}
+
+fn is_uuid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let fits = |(i, byte): (usize, &u8)| match i {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    bytes.len() == 36 && bytes.iter().enumerate().all(fits)
 }
 
 /// Returns the value at a path, such as `users[].role`. It is `null` if it was absent.

@@ -9,7 +9,7 @@ use super::{
         schema,
         time::TimeRole,
     },
-    ArgumentSchema, FieldSchema, ObjectSchema, SLUG_PATTERN,
+    ArgumentSchema, FieldSchema, ObjectSchema, SLUG_PATTERN, identifier,
 };
 
 impl ArgumentSchema {
@@ -100,13 +100,17 @@ impl ArgumentSchema {
 
 impl FieldSchema {
     fn compile(name: &str, field: &Value, parent: &Value) -> Self {
+        let schema = ArgumentSchema::compile(field);
+        let is_text = matches!(schema, ArgumentSchema::Text { .. });
+        let is_secret = field.get(SecretMarker::KEY).is_some();
         Self {
             name: name.to_owned(),
-            schema: ArgumentSchema::compile(field),
+            is_identifier: is_text && !is_secret && identifier::is_identifier_name(name),
+            schema,
             is_required: string_list(parent, "required").any(|required| required == name),
             is_clearable: field.get(ClearableMarker::KEY).is_some(),
             null_clears: field.get(ClearableMarker::KEY).is_some(),
-            is_secret: field.get(SecretMarker::KEY).is_some(),
+            is_secret,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
         time::{self, TimeRole},
         validation::{MAX_UNKNOWN_ARGUMENTS, UnknownFields},
     },
-    ArgumentPath, ArgumentSchema, ArgumentWalk, FieldSchema, ObjectSchema,
+    ArgumentPath, ArgumentSchema, ArgumentWalk, FieldSchema, ObjectSchema, identifier,
     names::{self, MAX_NAME_BYTES, NormalizedName, did_you_mean},
     validate::{NullPolicy, TOO_MUCH_JSON_TEXT, quote_names, truncate_for_message},
 };
@@ -50,6 +50,13 @@ impl ObjectSchema {
                     walk.findings.add_omitted(here, "empty");
                 }
                 Some(value) => {
+                    if field.is_identifier
+                        && let Value::String(text) = value
+                        && let Err(problem) = identifier::normalize(&field.name, text)
+                    {
+                        walk.findings.add_error(here, problem);
+                        continue;
+                    }
                     if field.is_secret {
                         if !walk.reserve_nested_json(value) {
                             walk.findings.add_error(here, TOO_MUCH_JSON_TEXT);

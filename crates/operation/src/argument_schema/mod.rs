@@ -7,6 +7,7 @@ mod clear;
 mod compile;
 mod examine;
 mod fields;
+mod identifier;
 mod names;
 mod secrets;
 mod validate;
@@ -78,6 +79,8 @@ struct FieldSchema {
     /// True if `null` clears the field in this profile.
     null_clears: bool,
     is_secret: bool,
+    /// True if the value names an entity or a person, so that blanks around it are no part of it.
+    is_identifier: bool,
 }
 
 /// The only pattern that inputs use, in `#[schemars(regex(pattern = …))]`: that of a slug.

@@ -189,6 +189,11 @@ impl ArgumentSchema {
                     walk.findings.add_error(at, bounds);
                 }
             }
+            // A number may count seconds or milliseconds, from any day.
+            (Self::Time(role), Value::Number(number)) => walk.findings.add_error(
+                at,
+                format_args!("`{number}` is no time; it {}", time::expected_forms(*role)),
+            ),
             (_, other) => {
                 let kind = self.kind_name();
                 let got = json_kind(other);
@@ -220,10 +225,10 @@ impl ArgumentSchema {
                 .map(Value::Object),
             Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
                 Ok(list) => Some(Value::Array(list)),
-                // A single name may stand for a list of names, unless the text looks like JSON.
+                // Names may stand for a list of names, unless the text looks like JSON.
                 Err(_) if matches!(**items, Self::Text { .. } | Self::Enum { .. }) => {
-                    let lone = !text.is_empty() && !text.trim_start().starts_with(['[', '{']);
-                    lone.then(|| Value::Array(vec![Value::String(text.clone())]))
+                    let is_name = !text.is_empty() && !looks_structured(text);
+                    is_name.then(|| split_names(text))
                 }
                 Err(_) => None,
             },
@@ -245,12 +250,11 @@ impl ArgumentSchema {
                 whole.or_else(float).map(Value::from)
             }
             Self::Number { .. } => serde_json::from_str(text).ok().map(Value::Number),
-            Self::Bool => text
-                .trim()
-                .to_ascii_lowercase()
-                .parse::<bool>()
-                .ok()
-                .map(Value::Bool),
+            Self::Bool => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" => Some(Value::Bool(true)),
+                "false" | "0" | "no" => Some(Value::Bool(false)),
+                _ => None,
+            },
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) | Self::Any => None,
         };
         if let Some(read) = read {
@@ -390,7 +394,22 @@ fn validate_time(
     }
 }
 
-fn is_slug(text: &str) -> bool {
+/// Splits text into the names that commas or line breaks separate. Text with other white space is one
+/// name, because it may be a sentence.
+fn split_names(text: &str) -> Value {
+    let names: Vec<&str> = text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let are_names = !names.iter().any(|name| name.contains(char::is_whitespace));
+    match are_names && names.len() > 1 {
+        true => names.into(),
+        false => Value::Array(vec![text.into()]),
+    }
+}
+
+pub(super) fn is_slug(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     !text.is_empty() && text.bytes().all(fits)
 }

@@ -31,7 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
         .with_risks(&[
             risk(Risk::Secret, "uses stored secrets for an MCP server").if_given("secret_mappings")
         ])
-        .with_argument_aliases(HEADER_ALIASES)
+        .with_argument_aliases(INTEGRATION_ALIASES)
         .with_search_terms(&[
             "onboard server",
             "add connector",
@@ -68,7 +68,7 @@ pub const OPERATIONS: &[Operation] = &[
             .with_lists(SECRET_MAPPING_LISTS)
             .with_addresses(&["url", "configurations"]),
     )
-    .with_argument_aliases(HEADER_ALIASES)
+    .with_argument_aliases(INTEGRATION_ALIASES)
     .with_search_terms(&[
         "connector",
         "change address",
@@ -208,9 +208,12 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(&["organisation_mcp_integrations.update"]),
 ];
 
-/// Headers that other servers take by themselves.
-const HEADER_ALIASES: &[ArgumentAlias] =
-    &[alias("custom_headers", "configurations.custom_headers")];
+/// Settings that other servers take by themselves, and names in the documents.
+const INTEGRATION_ALIASES: &[ArgumentAlias] = &[
+    alias("custom_headers", "configurations.custom_headers"),
+    // So in Portkey's document on secret references.
+    alias("server_url", "url"),
+];
 
 const READ_SCOPES: &[&str] = &[
     "organisation_mcp_integrations.read",

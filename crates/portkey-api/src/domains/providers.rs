@@ -2,7 +2,7 @@
 
 use portkey_operation::{
     ArgumentAlias, JsonMap, Nullable, OneOrMany, Operation, Risk, Secret, Time, UpdateField,
-    UpdateRules, alias, alias_default, delete, get, post, put, risk,
+    UpdateRules, alias, alias_default, assumed_default, delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -88,6 +88,8 @@ const LIMIT_ALIASES: &[ArgumentAlias] = &[
     alias("alert_threshold", "usage_limits.alert_threshold"),
     alias("usage_limit_type", "usage_limits.type"),
     alias("periodic_reset", "usage_limits.periodic_reset"),
+    assumed_default("usage_limits.periodic_reset", "monthly"),
+    alias_default("usage_limits.type", "cost"),
     alias("rate_limit_value", "rate_limits[].value"),
     alias("rate_limit_unit", "rate_limits[].unit"),
     alias_default("rate_limits[].type", "requests"),

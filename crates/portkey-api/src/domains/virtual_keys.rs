@@ -2,8 +2,8 @@
 
 use portkey_operation::{
     ArgumentAlias, Findings, JsonMap, Nullable, OneOrMany, Open, Operation, Risk, Secret,
-    Stability, TextOr, Time, UpdateField, UpdateRules, alias, alias_default, delete, get, post,
-    put, risk,
+    Stability, TextOr, Time, UpdateField, UpdateRules, alias, alias_default, assumed_default,
+    delete, get, post, put, risk,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -87,6 +87,8 @@ pub const OPERATIONS: &[Operation] = &[
 const KEY_ALIASES: &[ArgumentAlias] = &[
     alias("credit_limit", "usage_limits.credit_limit"),
     alias("alert_threshold", "usage_limits.alert_threshold"),
+    assumed_default("usage_limits.periodic_reset", "monthly"),
+    alias_default("usage_limits.type", "cost"),
     alias("rate_limit_rpm", "rate_limits[].value"),
     alias_default("rate_limits[].type", "requests"),
     alias_default("rate_limits[].unit", "rpm"),

@@ -16,7 +16,7 @@ pub(super) use providers::warn_of_unknown_provider;
 use portkey_merge_patch::{EntryKey, KeyedList};
 use portkey_operation::{
     ArgumentAlias, Findings, JsonMap, Nullable, Open, Operation, Risk, Secret, UpdateField,
-    UpdateRules, alias, alias_default, delete, get, post, put, risk,
+    UpdateRules, alias, alias_default, assumed_default, delete, get, post, put, risk,
 };
 
 use super::shared::{
@@ -274,7 +274,7 @@ const ACCESS_ALIASES: &[ArgumentAlias] = &[
         "workspaces[*].usage_limits[].alert_threshold",
     ),
     alias_default("workspaces[*].usage_limits[].type", "cost"),
-    alias_default("workspaces[*].usage_limits[].periodic_reset", "monthly"),
+    assumed_default("workspaces[*].usage_limits[].periodic_reset", "monthly"),
     alias(
         "workspaces[*].rate_limit_rpm",
         "workspaces[*].rate_limits[].value",

@@ -9,8 +9,9 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    ApiBase, ArgumentAlias, Effect, Findings, JsonMap, Nullable, Open, Operation, Risk, TextOr,
-    UpdateField, UpdateRules, alias, delete, get, json_text_alias, post, put, risk, spread_alias,
+    ApiBase, ArgumentAlias, CompanionArgument, Effect, Findings, JsonMap, Nullable, Open,
+    Operation, Risk, TextOr, UpdateField, UpdateRules, alias, delete, get, json_text_alias, post,
+    put, risk, spread_alias,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -24,6 +25,12 @@ macro_rules! overrides {
 /// Operations of the domain `prompts`.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPrompts>("list-prompts", "/prompts")
+        // Seen live: without a page, all prompts are returned, whatever the size of one.
+        .with_companion_arguments(&[CompanionArgument {
+            of: "page_size",
+            name: "current_page",
+            json: "0",
+        }])
         .with_search_terms(&["browse", "find", "library", "Vorlagen"])
         .scopes(&["prompts.list"]),
     post::<CreatePrompt>("create-prompt", "/prompts")
