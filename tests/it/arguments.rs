@@ -174,6 +174,24 @@ fn arguments_are_coerced_to_their_types() {
 }
 
 #[test]
+fn one_object_is_a_list_of_one_wherever_objects_are_listed() {
+    let capability = json!({ "name": "search", "type": "tool" });
+    let args = json!({ "mcp_server_id": "m", "capabilities": capability });
+    let (_, body) = build_request("sync-mcp-server-capabilities", &args).unwrap();
+    assert_eq!(body["capabilities"], json!([capability]));
+}
+
+#[test]
+fn argument_of_a_bare_body_has_any_spelling() {
+    let log =
+        json!({ "request": { "url": "https://h/x", "body": {} }, "response": { "body": {} } });
+    for name in ["logs", "Logs", "LOGS"] {
+        let (_, body) = build_request("insert-logs", &json!({ name: [log] })).unwrap();
+        assert_eq!(body, json!([log]), "{name}");
+    }
+}
+
+#[test]
 fn names_with_commas_are_a_list_and_sentences_are_not() {
     let key = json!({ "type": "organisation", "sub_type": "service", "name": "n" });
     for (scopes, expected) in [

@@ -292,7 +292,8 @@ impl CompiledOperation {
                 .placeholders()
                 .any(|placeholder| placeholder == other)
         };
-        if args.contains_key(name) || !args.keys().any(is_body) {
+        let is_given = args.keys().any(|given| is_same_name(given, name));
+        if is_given || !args.keys().any(is_body) {
             return;
         }
         let (body, rest) = std::mem::take(args)

@@ -272,7 +272,9 @@ impl ArgumentSchema {
                 _ => return,
             },
             (Self::Integer { min: 0, max: 1 }, Value::Bool(given)) => u8::from(*given).into(),
-            (Self::List { items, .. }, Value::Object(_)) if matches!(**items, Self::Object(_)) => {
+            (Self::List { items, .. }, Value::Object(_))
+                if matches!(**items, Self::Object(_) | Self::Map { .. }) =>
+            {
                 Value::Array(vec![value.take()])
             }
             _ => return,
