@@ -1,10 +1,11 @@
 //! Killed processes and full disks lose nothing.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use portkey_journal::{ChangeFilter, ChangeOutcome, ChangeScope, Journal};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::{HistoryServer, WITH_JOURNAL, file_settings};
 use crate::support::{
@@ -17,6 +18,9 @@ const ROUNDS_VARIABLE: &str = "PORTKEY_MCP_TEST_KILL_ROUNDS";
 
 /// Default number of rounds.
 const ROUNDS: u32 = 12;
+
+/// Number of answers before which a server is killed.
+const MAX_ANSWERS: u32 = 24;
 
 /// Number of the latest entries that are read in full: more than a round writes.
 const MAX_READ_IN_FULL: usize = 250;
@@ -67,6 +71,7 @@ async fn killed_server_leaves_readable_entries() {
             .variables(WITH_JOURNAL)
             .args(&["--journal", file.to_str().unwrap()])
             .start();
+        let (answered, mut answers) = mpsc::unbounded_channel();
         // Four writers at once, so that the kill meets every step of a write.
         let writers: Vec<_> = (0..4)
             .map(|writer| {
@@ -78,18 +83,21 @@ async fn killed_server_leaves_readable_entries() {
                         stateless_request_by(&client, &server, "tools/call", params)
                     })
                     .collect();
+                let answered = answered.clone();
                 tokio::spawn(async move {
                     for request in requests {
                         if request.send().await.is_err() {
                             break;
                         }
+                        answered.send(()).unwrap();
                     }
                 })
             })
             .collect();
-        // Another moment in each round, within the first writes.
-        let moment = Duration::from_micros(u64::from(round * 7919 % 120) * 1000);
-        tokio::time::sleep(moment).await;
+        // After another write in each round, while the other writers are at any step of theirs.
+        for _ in 0..round % MAX_ANSWERS {
+            answers.recv().await.unwrap();
+        }
         server.child.kill().unwrap();
         server.child.wait().unwrap();
         for writer in writers {
