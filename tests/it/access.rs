@@ -10,7 +10,6 @@ use portkey_api::{
 };
 use portkey_mcp::{
     auth::principal::{AccessDenied, ToolFilter, ToolSelection, Toolsets},
-    http_client::client_builder,
     mcp::surface::Surface,
     workflows::WORKFLOWS,
 };
@@ -31,7 +30,7 @@ use crate::support::{
     catalogs::default_catalog,
     generated::{assert_same_names, check_generated_file},
     process::{command, run_cli},
-    requests::{initialize_request, post_request, send_request, stateless_request},
+    requests::{client_builder, initialize_request, post_request, send_request, stateless_request},
     server::{ServerProcess, serve_sandbox},
     upstream::operator,
 };

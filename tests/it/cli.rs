@@ -2,16 +2,14 @@
 
 use std::{fs, io, process::Stdio};
 
-use portkey_mcp::{
-    http_client::client_builder,
-    mcp::{server, surface::Surface},
-};
+use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
 use crate::support::{
     catalogs::default_catalog,
     process::{command, run_cli},
+    requests::client_builder,
     server::{ServerProcess, StdioServer},
 };
 

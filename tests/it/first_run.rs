@@ -129,7 +129,7 @@ async fn each_denied_request_is_one_log_line_with_its_reason() {
     const SECRET: &str = "planted-5Hq";
     let mut server = ServerProcess::http().auth("key").start();
     let url = format!("{}/mcp", server.url.trim_end_matches("/mcp"));
-    let client = portkey_mcp::http_client::client_builder().build().unwrap();
+    let client = crate::support::requests::client_builder().build().unwrap();
     let cases = [
         (None, "send your Portkey API key"),
         (Some("${PLANTED_5HQ}"), "is a placeholder"),
@@ -177,7 +177,7 @@ async fn denied_request_to_the_approval_server_is_logged_without_its_key() {
     let access: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let url = access["url"].as_str().unwrap().trim_end_matches('/');
-    let client = portkey_mcp::http_client::client_builder().build().unwrap();
+    let client = crate::support::requests::client_builder().build().unwrap();
     let denied = client
         .get(format!("{url}/approvals"))
         .bearer_auth("planted-5Hq");

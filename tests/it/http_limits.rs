@@ -6,13 +6,14 @@ use std::{
     net::TcpStream,
 };
 
-use portkey_mcp::http_client::client_builder;
 use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
 use crate::support::{
     process::run_cli,
-    requests::{call_request, client, post_request, send_request, stateless_request},
+    requests::{
+        call_request, client, client_builder, post_request, send_request, stateless_request,
+    },
     server::{ServerProcess, serve_sandbox},
     upstream::{MockUpstream, ResponseAction, json_response},
 };

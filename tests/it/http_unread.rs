@@ -3,13 +3,14 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use http::{StatusCode, Version};
-use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::{
-    requests::{initialize_request, send_request, stateless_request, stateless_request_by},
+    requests::{
+        client_builder, initialize_request, send_request, stateless_request, stateless_request_by,
+    },
     server::{ServerProcess, serve_sandbox},
 };
 

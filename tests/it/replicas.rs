@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use portkey_mcp::{http_client::client_builder, security::signed_state::Keyring};
+use portkey_mcp::security::signed_state::Keyring;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use crate::support::{
-    mcp_client::McpClient, programs::is_missing, redis::RedisServer, requests::client,
+    mcp_client::McpClient,
+    programs::is_missing,
+    redis::RedisServer,
+    requests::{client, client_builder},
     server::ServerProcess,
 };
 

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::{http_client::client_builder, transport::http::DirectCallHandler};
+use portkey_mcp::transport::http::DirectCallHandler;
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -28,6 +28,7 @@ use crate::support::{
     audit::read_entries,
     in_process::InProcessServer,
     mcp_client::{McpClient, McpResponse, send},
+    requests::client_builder,
     server::ServerProcess,
     upstream::{MockUpstream, ResponseAction, json_response},
 };

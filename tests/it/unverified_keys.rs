@@ -3,7 +3,7 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use portkey_mcp::{auth::Auth, http_client::client_builder, mcp::server::Server};
+use portkey_mcp::{auth::Auth, mcp::server::Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -12,7 +12,7 @@ use crate::support::{
     in_process::{InProcessServer, wait_for_listeners},
     mcp_client::McpClient,
     process::run_cli,
-    requests::{call_request, send_request, stateless_request},
+    requests::{call_request, client_builder, send_request, stateless_request},
     server::ServerProcess,
     upstream::{
         MockUpstream, ReceivedRequest, ResponseAction, http_response as answered, json_response,

@@ -98,7 +98,7 @@ async fn connect<H: DirectCallHandler + Clone>(
     let client = match over {
         TransportKind::Http => {
             let url = InProcessServer::new(handler.clone()).serve().await;
-            let client = portkey_mcp::http_client::client_builder().build().unwrap();
+            let client = crate::support::requests::client_builder().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
             NotificationRecorder(ears)
@@ -399,7 +399,7 @@ async fn shutdown_ends_http_subscriptions() {
     let server = ServerProcess::http().sandbox().start();
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = stateless_request(7, "subscriptions/listen", listen).to_string();
-    let client = portkey_mcp::http_client::client_builder().build().unwrap();
+    let client = crate::support::requests::client_builder().build().unwrap();
     let mut stream = client
         .post(&server.url)
         .header("content-type", "application/json")

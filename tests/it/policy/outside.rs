@@ -2,15 +2,16 @@
 
 use portkey_file_watch::WatchedValue;
 use portkey_mcp::{
-    http_client::{client_builder, decision_point::DecisionClient},
+    http_client::decision_point::DecisionClient,
     pipeline::{CallError, Dispatcher},
 };
 use portkey_policy::DenialStage;
 use serde_json::json;
 
 use super::*;
-use crate::support::upstream::{
-    MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator,
+use crate::support::{
+    requests::client_builder,
+    upstream::{MockUpstream, ResponseAction, dispatcher, http_response, json_response, operator},
 };
 
 /// Returns a dispatcher whose writes of labels are decided at this server.

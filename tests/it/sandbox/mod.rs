@@ -51,10 +51,11 @@ mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 
-use portkey_mcp::http_client::client_builder;
 use portkey_sandbox::{DEFAULT_API_KEY, Faults, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
+
+use crate::support::requests::client_builder;
 
 /// Time of the clock in these tests.
 const NOW: &str = "2026-01-01T00:00:00Z";

@@ -56,7 +56,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Returns a browser that has not signed in.
     pub(crate) fn new(admin: &AdminFolder) -> Self {
-        let client = portkey_mcp::http_client::client_builder()
+        let client = crate::support::requests::client_builder()
             .redirect(Policy::none())
             .no_proxy()
             .build()

@@ -1,9 +1,10 @@
 //! An MCP client over HTTP that opens a connection for each request.
 
 use http::HeaderMap;
-use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+
+use crate::support::requests::client_builder;
 
 /// A response: its status, its headers, and its JSON-RPC message, if any.
 #[derive(Debug)]

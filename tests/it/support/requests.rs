@@ -1,14 +1,17 @@
 //! Requests to the MCP endpoint, built by hand.
 
-use portkey_mcp::http_client::client_builder;
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::server::ServerProcess;
 
-/// Returns a client for `http` addresses. Reading the system's certificate authorities would take longer than most requests.
+/// Returns a builder of clients that trust nobody, because reading the system's certificates takes longer than a test.
+pub(crate) fn client_builder() -> ClientBuilder {
+    portkey_mcp::http_client::client_builder().tls_certs_only([])
+}
+
 pub(crate) fn client() -> Client {
-    client_builder().tls_certs_only([]).build().unwrap()
+    client_builder().build().unwrap()
 }
 
 pub(crate) fn post_request(server: &ServerProcess, body: &str) -> RequestBuilder {

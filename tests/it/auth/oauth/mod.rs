@@ -14,15 +14,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use portkey_mcp::{
-    auth::oauth::{IssuerClient, OAuth, OAuthConfig, OAuthError},
-    http_client::client_builder,
-};
+use portkey_mcp::auth::oauth::{IssuerClient, OAuth, OAuthConfig, OAuthError};
 use portkey_readiness::Readiness;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::oauth_issuer::Issuer;
+use crate::support::{oauth_issuer::Issuer, requests::client_builder};
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
