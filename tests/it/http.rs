@@ -290,6 +290,7 @@ async fn readiness_does_not_depend_on_portkey() {
     let server = ServerProcess::http()
         .api_key("k")
         .upstream("http://127.0.0.1:1/v1")
+        .args(&["--retries", "0"])
         .start();
     let ready = server.url.replace("/mcp", "/readyz");
     assert_eq!(

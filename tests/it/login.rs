@@ -235,7 +235,12 @@ async fn unavailable_keychain_with_a_stored_key_is_an_error() {
         run.text
     );
     // Another key makes it unnecessary to ask.
-    let run = user.run(&[CALL, &["--api-key", "pk-1"]].concat(), "").await;
+    let run = user
+        .run(
+            &[CALL, &["--api-key", "pk-1", "--retries", "0"]].concat(),
+            "",
+        )
+        .await;
     assert!(!run.text.contains("keychain"), "{}", run.text);
 }
 
@@ -321,7 +326,9 @@ async fn login_with_the_sandbox_or_an_unreachable_portkey_stores_no_key() {
         "{}",
         run.text
     );
-    let run = user.run(&[&login[..], &["--verify"]].concat(), KEY).await;
+    let run = user
+        .run(&[&login[..], &["--verify", "--retries", "0"]].concat(), KEY)
+        .await;
     assert!(
         !run.is_success && run.text.contains("so nothing was stored"),
         "{}",
@@ -333,7 +340,9 @@ async fn login_with_the_sandbox_or_an_unreachable_portkey_stores_no_key() {
 #[tokio::test]
 async fn whoami_without_an_answer_names_each_error_once_and_fails() {
     let user = User::new("http://127.0.0.1:1/v1");
-    let run = user.run(&["whoami", "--api-key", KEY], "").await;
+    let run = user
+        .run(&["whoami", "--api-key", KEY, "--retries", "0"], "")
+        .await;
     assert!(!run.is_success, "{}", run.text);
     assert_eq!(run.out.matches("not read").count(), 1, "{}", run.text);
     assert!(
