@@ -303,6 +303,16 @@ fn print_macros_are_not_used() {
     }
 }
 
+/// Tests wait for what happens, which a slow machine delays and a fast one does not.
+#[test]
+fn sleeps_are_not_used_in_tests() {
+    for (path, text) in sources("tests") {
+        for word in [concat!("sleep", "("), concat!("sleep", "_until(")] {
+            assert!(!text.contains(word), "{} sleeps", path.display());
+        }
+    }
+}
+
 /// A field is required only where the API refuses a call without it. The evidence is in the source, as a
 /// paragraph of its rustdoc that is not published.
 #[test]
