@@ -237,6 +237,183 @@ fn question_finds_a_read_first() {
     }
 }
 
+/// Who did it and when, in each language: a read comes first, whatever the object is.
+#[test]
+fn question_about_the_past_finds_a_read_in_every_language() {
+    let index = index_with_tools(&Catalog::full());
+    let mut failures = Vec::new();
+    // Questions with `{}` for the object, and objects.
+    let languages: [(&[&str], &[&str]); 12] = [
+        (
+            &[
+                "who deleted {} last night",
+                "when was {} removed",
+                "who has changed {}",
+                "did anyone disable {}",
+            ],
+            &[
+                "the workspace",
+                "this key",
+                "our config",
+                "the prompt",
+                "a guardrail",
+                "bob's account",
+            ],
+        ),
+        (
+            &[
+                "wer hat {} gelöscht",
+                "wann wurde {} entfernt",
+                "wer hat {} deaktiviert",
+            ],
+            &[
+                "den Arbeitsbereich",
+                "den Schlüssel",
+                "die Konfiguration",
+                "den Prompt",
+                "die Leitplanke",
+            ],
+        ),
+        (
+            &[
+                "quién borró {}",
+                "¿cuándo se eliminó {}?",
+                "quién ha desactivado {}",
+            ],
+            &[
+                "el espacio de trabajo",
+                "la clave",
+                "la configuración",
+                "el prompt",
+                "al usuario",
+            ],
+        ),
+        (
+            &[
+                "qui a supprimé {}",
+                "quand a-t-on supprimé {} ?",
+                "qui a désactivé {}",
+            ],
+            &[
+                "l'espace de travail",
+                "la clé",
+                "la configuration",
+                "le prompt",
+                "l'utilisateur",
+            ],
+        ),
+        (
+            &[
+                "quem apagou {}",
+                "quando foi removido {}?",
+                "quem desativou {}",
+            ],
+            &[
+                "o espaço de trabalho",
+                "a chave",
+                "a configuração",
+                "o prompt",
+                "o usuário",
+            ],
+        ),
+        (
+            &[
+                "chi ha cancellato {}",
+                "chi ha rimosso {}",
+                "quando è stato eliminato {}?",
+            ],
+            &[
+                "lo spazio di lavoro",
+                "la chiave",
+                "la configurazione",
+                "il prompt",
+                "l'utente",
+            ],
+        ),
+        (
+            &["кто удалил {}", "когда удалили {}?", "кто отключил {}"],
+            &[
+                "воркспейс",
+                "ключ",
+                "конфигурацию",
+                "промпт",
+                "гардрейл",
+                "пользователя",
+            ],
+        ),
+        (
+            &[
+                "誰が{}を削除した",
+                "いつ{}を削除しましたか",
+                "{}を無効にしたのは誰",
+            ],
+            &[
+                "ワークスペース",
+                "APIキー",
+                "設定",
+                "プロンプト",
+                "ガードレール",
+            ],
+        ),
+        (
+            &["谁删除了{}", "{}是什么时候被删除的", "谁昨天停用了{}"],
+            &["工作区", "密钥", "配置", "提示词", "护栏"],
+        ),
+        (
+            &["누가 {}를 삭제했나요", "언제 {}를 삭제했나요"],
+            &["워크스페이스", "API 키", "설정", "프롬프트", "가드레일"],
+        ),
+        (
+            &["{} किसने हटाया", "{} कब हटाया गया"],
+            &["वर्कस्पेस", "कुंजी", "कॉन्फ़िगरेशन", "प्रॉम्प्ट", "गार्डरेल"],
+        ),
+        (
+            &["من حذف {}", "متى تم حذف {}؟"],
+            &["مساحة العمل", "المفتاح", "الإعدادات", "الموجه", "المستخدم"],
+        ),
+    ];
+    for (questions, objects) in languages {
+        for (question, object) in questions
+            .iter()
+            .flat_map(|question| objects.iter().map(move |object| (question, object)))
+        {
+            let words = question.replace("{}", object);
+            let hits = find_all(&index, &words);
+            let first = hits.operations.first().map(|hit| hit.operation);
+            if first.is_none_or(|operation| operation.effect() != Effect::Read) {
+                failures.push(format!("{words}: {:?}", first.map(|first| first.name())));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Where only reads are expected, nothing that destroys comes first: over all tasks, tuned or not.
+#[test]
+fn task_for_a_read_begins_with_nothing_destructive() {
+    let catalog = Catalog::full();
+    let index = index_with_tools(&catalog);
+    let is_read = |name: &String| match catalog.find(name) {
+        Ok(entry) => entry.operation.effect() == Effect::Read,
+        Err(_) => find_builtin(name).is_some_and(|tool| tool.operation.effect() == Effect::Read),
+    };
+    let mut count = 0;
+    for Task { task, .. } in read_tasks()
+        .iter()
+        .filter(|task| task.want.iter().all(is_read))
+    {
+        count += 1;
+        let hits = find_all(&index, task);
+        let first = hits.operations.first().map(|hit| hit.operation);
+        assert!(
+            first.is_none_or(|operation| !operation.hints().destructive),
+            "{task}: {:?}",
+            first.map(|operation| operation.name())
+        );
+    }
+    assert!(count >= 200, "too few to tell");
+}
+
 #[test]
 fn questions_about_logs_find_the_workflow_that_reads_an_export() {
     let index = index_with_tools(&Catalog::full());

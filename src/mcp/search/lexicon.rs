@@ -266,7 +266,10 @@ impl Lexicon {
         let mut rest = run;
         while let Some(first) = rest.chars().next() {
             let phrases = self.runs.get(&first).into_iter().flatten();
-            let mut phrases = phrases.filter(|(phrase, _)| rest.starts_with(&**phrase));
+            let mut phrases = phrases.filter(|(phrase, _)| {
+                let after = rest.strip_prefix(&**phrase);
+                after.is_some_and(|after| !is_wish(phrase, after))
+            });
             let length = match phrases.next() {
                 None => first.len_utf8(),
                 Some((longest, line)) => {
@@ -279,6 +282,12 @@ impl Lexicon {
         }
         found
     }
+}
+
+/// Returns true if a Japanese verb in the form of the past is the beginning of a wish: 削除したい wants what 削除した has
+/// done.
+fn is_wish(phrase: &str, after: &str) -> bool {
+    phrase.ends_with('た') && after.starts_with('い')
 }
 
 /// Returns the tokens of a phrase whose first word is the token at `at`.

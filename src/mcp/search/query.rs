@@ -24,6 +24,9 @@ const NOUN_SHARE: f32 = 0.25;
 /// Share of the subjects of a question about what was done to them.
 const PAST_OBJECT_SHARE: f32 = 0.5;
 
+/// Share of what rules for the past add to a question about it.
+const PAST_RULE_SHARE: f32 = 1.4;
+
 /// Share of what follows words such as "without".
 const NEGATED_SHARE: f32 = 0.4;
 
@@ -83,6 +86,61 @@ const AUXILIARIES: &[&str] = &[
     "hast", "gibt", "ist", "sind", "est", "sont", "hay", "esta", "estan", "tem", "есть",
 ];
 
+/// Words that ask what may be done, and not what was done.
+const MODALS: &[&str] = &[
+    "kann",
+    "konnen",
+    "darf",
+    "durfen",
+    "soll",
+    "muss",
+    "puede",
+    "pueden",
+    "debe",
+    "deben",
+    "podria",
+    "peut",
+    "peuvent",
+    "doit",
+    "doivent",
+    "pode",
+    "podem",
+    "deve",
+    "devem",
+    "puo",
+    "possono",
+    "devono",
+    "может",
+    "могут",
+    "должен",
+    "должны",
+    "нужно",
+    "bisa",
+    "boleh",
+    "dapat",
+    "harus",
+];
+
+/// Parts of scripts without spaces that do the same.
+const MODAL_RUNS: &[&str] = &[
+    "できる",
+    "できます",
+    "可能",
+    "可以",
+    "能够",
+    "应该",
+    "谁能",
+    "할 수",
+    "수 있",
+    "सकता",
+    "सकते",
+    "सकती",
+    "চাই",
+    "পারে",
+    "يستطيع",
+    "يمكن",
+];
+
 /// A word or a phrase of a query.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -123,7 +181,13 @@ impl Query {
         if is_question {
             // "did anybody delete" asks for what was done, too.
             let has_write = meanings.verbs.iter().any(|(kind, _)| !kind.is_read());
-            meanings.has_past |= has_write && tokens.iter().any(|token| token.text == "did");
+            let is_possible = tokens.iter().any(|token| match token.is_run {
+                true => MODAL_RUNS.iter().any(|modal| token.text.contains(modal)),
+                false => MODALS.contains(&&*token.text),
+            });
+            let tells_past = tokens.iter().any(|token| token.text == "did")
+                || meanings.is_foreign && meanings.asks_who() && !is_possible;
+            meanings.has_past |= has_write && tells_past;
             meanings.verbs.retain(|(kind, _)| kind.is_read());
         }
         let mut query = Self {
@@ -173,6 +237,7 @@ impl Query {
             Target::Past => meanings.has_past,
             _ => false,
         };
+        let is_past_question = self.is_question && meanings.asks_for_past();
         let mut tools = Vec::new();
         for rule in &lexicon.rules {
             let mut conditions = rule.conditions.iter();
@@ -188,9 +253,18 @@ impl Query {
             }) {
                 continue;
             }
+            let asks_for_past = rule
+                .conditions
+                .iter()
+                .any(|condition| condition.target == Target::Past && !condition.is_negated);
+            let share = match (is_past_question, asks_for_past) {
+                (true, true) => PAST_RULE_SHARE,
+                (true, false) => PAST_OBJECT_SHARE,
+                (false, _) => 1.0,
+            };
             for target in &rule.targets {
                 match target {
-                    Target::Tool(name) => tools.push(*name),
+                    Target::Tool(name) => tools.push((*name, share)),
                     Target::Terms(words) => self.parts.push(Part {
                         alternatives: vec![words.clone()],
                         share: 0.7,
@@ -199,8 +273,8 @@ impl Query {
                 }
             }
         }
-        for name in tools {
-            self.add_tool(name, 1.0);
+        for (name, share) in tools {
+            self.add_tool(name, share);
         }
     }
 
@@ -278,6 +352,8 @@ struct Meanings {
     is_question: bool,
     is_polite: bool,
     has_past: bool,
+    /// `true` if the question word is not English. Then the form of a verb is not looked at.
+    is_foreign: bool,
     /// Token of the first verb that changes something.
     first_write: Option<usize>,
 }
@@ -341,6 +417,10 @@ impl Meanings {
                             || follows_read;
                         if is_at_start && meanings.first_write.is_none() {
                             meanings.is_question = true;
+                            meanings.is_foreign |= unit.targets.contains(&&Target::Tag("who"))
+                                && !written.starts_with("who")
+                                || unit.targets.contains(&&Target::Tag("when"))
+                                    && written != "when";
                         }
                     }
                     Target::Polite => meanings.is_polite = true,
@@ -353,9 +433,7 @@ impl Meanings {
         if tokens.iter().any(|token| token.is_identifier) {
             meanings.tags.push("tool");
         }
-        let asks_who = ["who", "when"]
-            .iter()
-            .any(|tag| meanings.tags.contains(tag));
+        let asks_who = meanings.asks_who();
         let is_past = |token: &Token| {
             let text = token.text.as_str();
             !token.is_run
@@ -373,6 +451,11 @@ impl Meanings {
             meanings.tags.push("number");
         }
         (meanings, units)
+    }
+
+    /// Returns `true` for questions about a person or a time.
+    fn asks_who(&self) -> bool {
+        self.tags.iter().any(|tag| matches!(*tag, "who" | "when"))
     }
 
     /// Returns `true` for questions about who did something, or when.
