@@ -20,6 +20,7 @@ mod outside_decision;
 mod planned;
 mod preview;
 mod received;
+pub(crate) mod redacted_fields;
 mod redacted_filters;
 pub(crate) mod redirected_secrets;
 mod response;

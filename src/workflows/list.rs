@@ -1,9 +1,11 @@
 //! Lists as workflows read them: page by page, with what an upstream has and did not return.
 
+use std::collections::BTreeSet;
+
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
-use super::Steps;
+use super::{PartialAnswer, Steps, redacted_answer};
 use crate::pipeline::CallError;
 
 /// Maximum number of pages that are read of one list. Several lists fit into the steps of a workflow.
@@ -15,6 +17,8 @@ pub(super) struct List {
     pub(super) items: Vec<Value>,
     /// Number of items according to the upstream, if it tells one.
     total: Option<u64>,
+    /// Paths of the fields that a policy redacted. Empty but for lists that are read partly.
+    pub(super) redacted: BTreeSet<String>,
 }
 
 impl List {
@@ -24,7 +28,23 @@ impl List {
         operation: &'static str,
         args: JsonMap,
     ) -> Result<Self, CallError> {
-        let mut answer = steps.read(operation, args).await?;
+        let list = Self::read_partly(steps, operation, args).await?;
+        match list.redacted.is_empty() {
+            true => Ok(list),
+            false => Err(redacted_answer(operation, &list.redacted).into()),
+        }
+    }
+
+    /// Reads a list without pages, whatever a policy redacts of it.
+    async fn read_partly(
+        steps: &Steps,
+        operation: &'static str,
+        args: JsonMap,
+    ) -> Result<Self, CallError> {
+        let PartialAnswer {
+            value: mut answer,
+            redacted,
+        } = steps.read_partly(operation, args).await?;
         let total = answer.get("total").and_then(Value::as_u64);
         // Portkey's specification shows some lists bare.
         let items = match answer.get_mut("data") {
@@ -38,6 +58,7 @@ impl List {
                 _ => Vec::new(),
             },
             total,
+            redacted,
         })
     }
 
@@ -45,9 +66,22 @@ impl List {
     pub(super) async fn read_pages(
         steps: &Steps,
         operation: &'static str,
+        args: JsonMap,
+    ) -> Result<Self, CallError> {
+        let list = Self::read_pages_partly(steps, operation, args).await?;
+        match list.redacted.is_empty() {
+            true => Ok(list),
+            false => Err(redacted_answer(operation, &list.redacted).into()),
+        }
+    }
+
+    /// Reads the pages of a list, whatever a policy redacts of them.
+    pub(super) async fn read_pages_partly(
+        steps: &Steps,
+        operation: &'static str,
         mut args: JsonMap,
     ) -> Result<Self, CallError> {
-        let mut list = Self::read(steps, operation, args.clone()).await?;
+        let mut list = Self::read_partly(steps, operation, args.clone()).await?;
         // The first page shows the default size. Another size might be above the maximum.
         args.insert("page_size".to_owned(), list.items.len().into());
         for number in 1..MAX_PAGES {
@@ -55,7 +89,9 @@ impl List {
                 break;
             }
             args.insert("current_page".to_owned(), number.into());
-            let page = Self::read(steps, operation, args.clone()).await?.items;
+            let next = Self::read_partly(steps, operation, args.clone()).await?;
+            list.redacted.extend(next.redacted);
+            let page = next.items;
             // An upstream without pages returns the first one again.
             if page.first() == list.items.first() {
                 break;

@@ -34,14 +34,17 @@ mod writer;
 
 pub(crate) use self::snapshot::to_yaml as document_to_yaml;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use futures_util::future::{self, BoxFuture};
 use portkey_operation::{Clock, InputError, JsonMap, Operation};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::pipeline::{CallError, LOG_READS, RowQuery};
+use crate::pipeline::{
+    CallError, LOG_READS, RowQuery,
+    redacted_fields::{find_redacted_fields, name_fields},
+};
 
 /// Maximum number of steps that a workflow takes, unless it declares another.
 pub const MAX_STEPS: usize = 30;
@@ -228,12 +231,37 @@ impl Steps {
     /// Returns the error of the call. Returns `InvalidArguments` if a policy redacted the answer or
     /// wants a dry run: the workflow would take what stands there for the upstream's data.
     async fn read(&self, operation: &'static str, args: JsonMap) -> Result<Value, CallError> {
-        let cause = match self.call(operation, args).await? {
-            StepAnswer::Answered(value) => return Ok(value),
-            StepAnswer::Redacted(_) => "a policy redacts what it returns",
-            StepAnswer::DryRun(_) => DRY_RUN_CAUSE,
-        };
-        Err(unusable_answer(operation, cause).into())
+        let PartialAnswer { value, redacted } = self.read_partly(operation, args).await?;
+        match redacted.is_empty() {
+            true => Ok(value),
+            false => Err(redacted_answer(operation, &redacted).into()),
+        }
+    }
+
+    /// Calls an operation that reads, for a workflow that looks at the fields which a policy redacted.
+    ///
+    /// # Errors
+    /// Returns the error of the call. Returns `InvalidArguments` if a policy wants a dry run.
+    async fn read_partly(
+        &self,
+        operation: &'static str,
+        args: JsonMap,
+    ) -> Result<PartialAnswer, CallError> {
+        match self.call(operation, args).await? {
+            StepAnswer::Answered(value) => Ok(PartialAnswer {
+                value,
+                redacted: BTreeSet::new(),
+            }),
+            StepAnswer::Redacted(value) => {
+                let mut redacted = find_redacted_fields(&value);
+                if redacted.is_empty() {
+                    // The whole of it, or a number that stands for it.
+                    redacted.insert("*".to_owned());
+                }
+                Ok(PartialAnswer { value, redacted })
+            }
+            StepAnswer::DryRun(_) => Err(unusable_answer(operation, DRY_RUN_CAUSE).into()),
+        }
     }
 
     /// Calls an operation that returns the signed address of a file, and reads rows of that file. Values
@@ -252,6 +280,19 @@ impl Steps {
             StepAnswer::DryRun(_) => Err(unusable_answer(operation, DRY_RUN_CAUSE).into()),
         }
     }
+}
+
+/// An answer, and the paths of the fields that a policy redacted.
+#[derive(Debug)]
+struct PartialAnswer {
+    value: Value,
+    redacted: BTreeSet<String>,
+}
+
+/// Returns the error for a read of which a policy redacted fields that the workflow goes by.
+fn redacted_answer(operation: &str, fields: &BTreeSet<String>) -> InputError {
+    let cause = format!("a policy redacts {} in it", name_fields(fields));
+    unusable_answer(operation, &cause)
 }
 
 const DRY_RUN_CAUSE: &str = "a policy wants a dry run of it, so that it was not sent";

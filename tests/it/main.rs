@@ -77,6 +77,7 @@ mod read_log_export;
 mod readme;
 mod reads_for_writes;
 mod records;
+mod redacted_reads;
 mod redirects;
 #[cfg(unix)]
 mod register_mcp_server;

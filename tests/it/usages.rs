@@ -532,7 +532,7 @@ async fn what_cannot_be_seen_is_said() {
         },
         UnseenCase {
             policy: "tools: { list-all-providers: { rules: [{ name: r, redact: ['data[].integration_id'] }] } }",
-            expected: "`list-all-providers`: a policy redacts values",
+            expected: "`list-all-providers`: a policy redacts `data[].integration_id`, so that usages may be missing",
             summary: "at least 3 workspaces; not everything could be seen",
         },
     ];

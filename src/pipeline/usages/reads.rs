@@ -17,7 +17,13 @@ use tokio::{
 };
 
 use super::UsageBounds;
-use crate::{pipeline::CallError, security::sanitize::first_chars};
+use crate::{
+    pipeline::{
+        CallError,
+        redacted_fields::{find_redacted_fields, name_fields},
+    },
+    security::sanitize::first_chars,
+};
 
 /// Maximum length of a reason, in characters.
 const MAX_REASON_CHARS: usize = 160;
@@ -137,8 +143,9 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
         let read = timeout_at(self.deadline, self.reads.read(operation, args));
         let answer = read.await.map_err(|_| timeout)??;
         if answer.is_redacted {
+            let fields = name_fields(&find_redacted_fields(&answer.value));
             self.add_note(format!(
-                "`{operation}`: a policy redacts values, so that usages may be missing"
+                "`{operation}`: a policy redacts {fields}, so that usages may be missing"
             ));
         }
         Ok(answer.value)

@@ -6,7 +6,10 @@ use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use crate::{
-    pipeline::CallError,
+    pipeline::{
+        CallError,
+        redacted_fields::{find_redacted_fields, name_fields},
+    },
     workflows::{StepAnswer, Steps, arguments, list::List, plan_draft::PlanDraft},
 };
 
@@ -79,9 +82,16 @@ pub(super) async fn plan_configs(
     let mut patches = BTreeMap::new();
     for slug in list.items.iter().filter_map(|config| config.get("slug")) {
         let read = arguments([("slug", slug.clone())]);
-        // References are not redacted, and a patch keeps what is.
         let answer = match steps.call("get-config", read).await? {
-            StepAnswer::Answered(answer) | StepAnswer::Redacted(answer) => answer,
+            StepAnswer::Answered(answer) => answer,
+            // A patch keeps what is redacted. What it names cannot be seen.
+            StepAnswer::Redacted(answer) => {
+                let fields = name_fields(&find_redacted_fields(&answer));
+                draft.note(format!(
+                    "config {slug}: a policy redacts {fields}, and a virtual key that is named there stays"
+                ));
+                answer
+            }
             StepAnswer::DryRun(_) => {
                 draft.note(format!(
                     "config {slug} was not read: a policy wants a dry run"

@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 
 use self::traffic::Traffic;
 use super::{
-    Listing, MAX_STEPS, Steps, Workflow, arguments, is_set, list::List, text, writer::StepWriter,
+    Listing, MAX_STEPS, Steps, Workflow, arguments, is_set, list::List, redacted_answer, text,
+    writer::StepWriter,
 };
-use crate::pipeline::CallError;
+use crate::pipeline::{
+    CallError,
+    redacted_fields::{find_redacted_fields, name_fields},
+};
 
 /// Default time for which the old secret of a rotation in place works, in hours.
 const DEFAULT_TRANSITION_HOURS: u64 = 24;
@@ -133,11 +137,17 @@ fn successor_mark(id: &str) -> String {
 
 async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let id = text(args, "id").unwrap_or_default();
-    let old = steps
-        .read("get-api-key", arguments([("id", id.into())]))
+    let read = steps
+        .read_partly("get-api-key", arguments([("id", id.into())]))
         .await?;
-    let workspace = old.get("workspace_id").cloned().unwrap_or_default();
-    let list = List::read_pages(
+    if phase(args) == "start" && !is_set(args, "in_place") && !read.redacted.is_empty() {
+        // A successor without a setting of its key may do more than it.
+        return Err(redacted_answer("get-api-key", &read.redacted).into());
+    }
+    let old = read.value;
+    let visible = |field: &str| old.get(field).filter(|value| !is_redacted(value)).cloned();
+    let workspace = visible("workspace_id").unwrap_or_default();
+    let list = List::read_pages_partly(
         steps,
         "list-all-api-keys",
         arguments([("workspace_id", workspace)]),
@@ -146,14 +156,27 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let mark = successor_mark(id);
     let is_successor = |key: &&Value| matches!(key.get("description"), Some(Value::String(text)) if text.contains(&mark));
     let successor = list.items.iter().find(is_successor);
-    if successor.is_none() {
-        list.require_complete("a successor of the key")?;
+    match successor {
+        // Its mark may be in a description that cannot be seen.
+        None if list.items.iter().any(|key| hides(key, "description")) => {
+            return Err(redacted_answer("list-all-api-keys", &list.redacted).into());
+        }
+        None => list.require_complete("a successor of the key")?,
+        Some(key) if hides(key, "id") => {
+            return Err(redacted_answer("list-all-api-keys", &list.redacted).into());
+        }
+        Some(_) => {}
     }
     let mut writer = StepWriter::new(steps, is_set(args, "dry_run"));
     let mut result = arguments([
         ("phase", phase(args).into()),
-        ("old", json!({ "id": id, "name": old.get("name") })),
+        ("old", json!({ "id": id, "name": visible("name") })),
     ]);
+    if !list.redacted.is_empty() {
+        let fields = name_fields(&list.redacted);
+        let note = format!("`list-all-api-keys`: a policy redacts {fields}");
+        result.insert("not_seen".to_owned(), note.into());
+    }
     match (phase(args), successor) {
         ("start", _) if is_set(args, "in_place") => {
             rotate_in_place(args, id, &mut writer, &mut result).await?;
@@ -196,13 +219,23 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     Ok(writer.finish(result))
 }
 
+fn is_redacted(value: &Value) -> bool {
+    !find_redacted_fields(value).is_empty()
+}
+
+/// Returns true if a policy hides a field of a key, or all of it.
+fn hides(key: &Value, field: &str) -> bool {
+    is_redacted(key.get(field).unwrap_or(&Value::Null)) || key.is_string() && is_redacted(key)
+}
+
 fn key_id(key: &Value) -> &str {
     key.get("id").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Returns what is shown of a key.
 fn show(key: &Value) -> Value {
-    json!({ "id": key.get("id"), "name": key.get("name"), "created_at": key.get("created_at") })
+    let visible = |field: &str| key.get(field).filter(|value| !is_redacted(value));
+    json!({ "id": visible("id"), "name": visible("name"), "created_at": visible("created_at") })
 }
 
 /// Makes a new secret of the same key. The pipeline delivers it.

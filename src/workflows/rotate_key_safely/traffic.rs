@@ -21,6 +21,8 @@ pub(super) struct Traffic {
     /// Requests since the start, in the last hours.
     old: Option<u64>,
     new: Option<u64>,
+    /// Why a count is missing.
+    unseen: Option<String>,
 }
 
 impl Traffic {
@@ -39,16 +41,30 @@ impl Traffic {
         let now = now.and_then(|range| range.end().parse::<Timestamp>().ok());
         let now = now.ok_or_else(out_of_range)?;
         let started = new.get("created_at").and_then(Value::as_str);
-        let started = started
-            .and_then(|time| time.parse::<Timestamp>().ok())
-            .ok_or_else(out_of_range)?;
+        let Some(started) = started.and_then(|time| time.parse::<Timestamp>().ok()) else {
+            let what = "`list-all-api-keys` does not show `created_at` of the successor, so that nobody knows since \
+                        when to count";
+            return Ok(Self {
+                hours,
+                old_before: None,
+                old: None,
+                new: None,
+                unseen: Some(what.to_owned()),
+            });
+        };
         let before = |time: Timestamp| time.saturating_sub(window).map_err(|_| out_of_range());
         let since = before(now)?.max(started).min(now);
+        let mut unseen = None;
+        let mut see = |count: Result<u64, String>| count.map_err(|why| unseen = Some(why)).ok();
+        let old_before = see(requests(steps, old, before(started)?, started.min(now)).await?);
+        let old = see(requests(steps, old, since, now).await?);
+        let new = see(requests(steps, key_id(new), since, now).await?);
         Ok(Self {
             hours,
-            old_before: requests(steps, old, before(started)?, started.min(now)).await?,
-            old: requests(steps, old, since, now).await?,
-            new: requests(steps, key_id(new), since, now).await?,
+            old_before,
+            old,
+            new,
+            unseen,
         })
     }
 
@@ -73,16 +89,24 @@ impl Traffic {
                 json!({ "hours": self.hours, "old_before_start": self.old_before,
                     "old_since_start": self.old, "new_since_start": self.new }),
             ),
+            ("requests_not_seen", self.unseen.clone().into()),
         ])
+    }
+
+    fn explain_unseen(&self, what: &str) -> String {
+        match &self.unseen {
+            Some(why) => format!("{what} ({why})"),
+            None => what.to_owned(),
+        }
     }
 
     /// Says why the old key should not end yet.
     pub(super) fn objection_to_finish(&self) -> Option<String> {
         let why = match self.state() {
             "moved" | "idle" => return None,
-            "moving" => "the old key still has requests",
-            "not_moved" => "no request has come with the new key",
-            _ => "nobody can see the requests of the keys",
+            "moving" => "the old key still has requests".to_owned(),
+            "not_moved" => "no request has come with the new key".to_owned(),
+            _ => self.explain_unseen("nobody can see the requests of the keys"),
         };
         Some(format!(
             "cannot finish: {why}. Give the clients the new key, look again with `status`, or give `force`"
@@ -92,23 +116,23 @@ impl Traffic {
     /// Says why the new key should not end.
     pub(super) fn objection_to_cancel(&self) -> Option<String> {
         let why = match self.new {
-            Some(count) if count > 0 => "the new key has requests, which would fail",
+            Some(count) if count > 0 => "the new key has requests, which would fail".to_owned(),
             Some(_) => return None,
-            None => "nobody can see the requests of the new key",
+            None => self.explain_unseen("nobody can see the requests of the new key"),
         };
         Some(format!("cannot cancel: {why}. Give `force` to delete it"))
     }
 }
 
-/// Counts the requests of a key; `None` if they cannot be read.
+/// Counts the requests of a key, or says why they cannot be seen.
 async fn requests(
     steps: &Steps,
     id: &str,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Option<u64>, CallError> {
+) -> Result<Result<u64, String>, CallError> {
     if from >= to {
-        return Ok(Some(0));
+        return Ok(Ok(0));
     }
     let args = arguments([
         ("api_key_ids", id.into()),
@@ -117,15 +141,16 @@ async fn requests(
     ]);
     let graph = match steps.read("get-requests-graph", args).await {
         Ok(graph) => graph,
-        // A plan without analytics.
-        Err(CallError::Upstream(..)) => return Ok(None),
+        // A plan without analytics, or a policy that redacts the counts or the field that the filter is about.
+        Err(error @ (CallError::Upstream(..) | CallError::InvalidArguments(_))) => {
+            return Ok(Err(error.to_string()));
+        }
         Err(error) => return Err(error),
     };
     let points = graph.get("data_points").and_then(Value::as_array);
-    let totals = points
-        .into_iter()
-        .flatten()
-        .filter_map(|point| point.get("total")?.as_f64());
+    let totals = points.map(|points| points.iter().map(|point| point.get("total")?.as_f64()));
     // Portkey may write counts as decimal numbers; conversion rounds and has no negative zero.
-    Ok(Some(totals.map(|total| total.round() as u64).sum()))
+    let sum: Option<u64> =
+        totals.and_then(|totals| totals.map(|total| Some(total?.round() as u64)).sum());
+    Ok(sum.ok_or_else(|| "`get-requests-graph` returned no counts".to_owned()))
 }
