@@ -17,8 +17,8 @@ use crate::{
 /// Number of integrations in the list.
 const ITEMS: usize = 100;
 
-const TOOL: &str = "list-all-integrations";
-const ARGUMENTS: &str = r#"{"current_page":0,"page_size":100}"#;
+pub(crate) const TOOL: &str = "list-all-integrations";
+pub(crate) const ARGUMENTS: &str = r#"{"current_page":0,"page_size":100}"#;
 
 /// Variants of the server: the name in the figures, and the options.
 const VARIANTS: [(&str, &[&str]); 3] = [

@@ -1,9 +1,10 @@
 //! Whole-process figures of the release binary, with its sandbox in another process.
 //!
-//! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards] [--quick]
+//! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards|compare [option…] -- command…] [--quick]
 //! [--only start|direct|stdio|modern|legacy|rest|list]`. `benchmarks/README.md` explains the figures.
 
 mod abuse;
+mod compare;
 mod direct;
 mod faults;
 mod guards;
@@ -22,6 +23,7 @@ use std::io::{self, Write};
 use anyhow::{Context, bail};
 
 use crate::{
+    compare::Comparison,
     http::Generation,
     process::Process,
     stats::{Figures, RoundResult, Target, Unit},
@@ -66,6 +68,8 @@ struct Options {
     trial: Option<String>,
     /// Kinds of abuse to run; empty for all.
     kinds: Vec<String>,
+    /// The other server of a comparison.
+    comparison: Option<Comparison>,
     plan: Plan,
     quick: bool,
     only: Option<String>,
@@ -78,6 +82,7 @@ impl Options {
         let mut only = None;
         let mut trial = None;
         let mut kinds = Vec::new();
+        let mut comparison = None;
         let mut args = args.skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -85,6 +90,17 @@ impl Options {
                 // Before the others, because one kind has the name of another trial.
                 kind if trial.as_deref() == Some("abuse") && abuse::is_trial(kind) => {
                     kinds.push(arg)
+                }
+                "compare" => {
+                    let mut rest: Vec<_> = args.by_ref().collect();
+                    // Cargo passes this option to every benchmark, at the end.
+                    rest.pop_if(|last| last == "--bench");
+                    if rest.first().is_some_and(|first| first == "--quick") {
+                        rest.remove(0);
+                        quick = true;
+                    }
+                    comparison = Some(Comparison::read(rest)?);
+                    trial = Some(arg);
                 }
                 "faults" | "sessions" | "abuse" | "guards" => trial = Some(arg),
                 "--only" => only = Some(args.next().context("--only what?")?),
@@ -102,6 +118,7 @@ impl Options {
         Ok(Self {
             trial,
             kinds,
+            comparison,
             plan,
             quick,
             only,
@@ -127,6 +144,10 @@ fn main() -> anyhow::Result<()> {
         runtime.block_on(async {
             match trial.as_str() {
                 "faults" => faults::run(options.quick, &mut figures).await,
+                "compare" => match &options.comparison {
+                    Some(comparison) => comparison.run(options.quick, &mut figures).await,
+                    None => Ok(()),
+                },
                 "sessions" => sessions::run(options.quick, &mut figures).await,
                 _ => guards::run(options.quick, &mut figures).await,
             }

@@ -1,6 +1,7 @@
 //! The binary as a process, and its figures from the kernel.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
@@ -27,6 +28,23 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .context("the server cannot be started")?;
+        Ok(Self { child })
+    }
+
+    /// Starts any server by its command. With `is_pipe` it is one on stdio.
+    pub(crate) fn other(words: &[String], is_pipe: bool) -> anyhow::Result<Self> {
+        let (program, args) = words.split_first().context("an empty command")?;
+        let stream = || match is_pipe {
+            true => Stdio::piped(),
+            false => Stdio::null(),
+        };
+        let child = isolated(program.as_ref())
+            .args(args)
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{program} cannot be started"))?;
         Ok(Self { child })
     }
 
@@ -101,12 +119,21 @@ impl Drop for Process {
     }
 }
 
-/// Returns the command of the binary without configuration from the environment.
-fn command(args: &[&str]) -> Command {
+/// Returns the path of the binary.
+pub(crate) fn binary() -> OsString {
     let built_with_us = || env!("CARGO_BIN_EXE_portkey-mcp").into();
-    let binary = std::env::var_os("PORTKEY_MCP_BIN").unwrap_or_else(built_with_us);
-    let mut command = Command::new(binary);
+    std::env::var_os("PORTKEY_MCP_BIN").unwrap_or_else(built_with_us)
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = isolated(&binary());
     command.args(args);
+    command
+}
+
+/// Returns the command of a program without configuration from the environment.
+fn isolated(program: &OsStr) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_uppercase();
         if text.starts_with("PORTKEY")
