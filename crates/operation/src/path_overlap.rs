@@ -36,12 +36,16 @@ impl PathOverlap {
     /// Finds the values with which `path` is also `other`. `None` if there are none, or if `path`
     /// matches `other` with all values.
     fn find(path: &'static str, other: &'static str) -> Option<Self> {
-        if path.split('/').count() != other.split('/').count() {
-            return None;
-        }
         let mut texts = Vec::new();
         let mut position = 0;
-        for (own, theirs) in path.split('/').zip(other.split('/')) {
+        let (mut segments, mut others) = (path.split('/'), other.split('/'));
+        // In step, because most paths differ in an early segment.
+        loop {
+            let (own, theirs) = match (segments.next(), others.next()) {
+                (Some(own), Some(theirs)) => (own, theirs),
+                (None, None) => return (!texts.is_empty()).then_some(Self { texts }),
+                _ => return None,
+            };
             match (split_placeholder(own), split_placeholder(theirs)) {
                 (None, None) if own != theirs => return None,
                 (Some((before, after)), None) => {
@@ -53,7 +57,6 @@ impl PathOverlap {
             }
             position += own.matches('{').count();
         }
-        (!texts.is_empty()).then_some(Self { texts })
     }
 
     /// Returns the position of the first placeholder whose value makes the path that of another
