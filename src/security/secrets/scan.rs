@@ -11,7 +11,7 @@ use std::{
 
 use aho_corasick::{AhoCorasick, MatchKind, packed};
 use arc_swap::{ArcSwap, Guard};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Match, Regex};
 use serde_json::Number;
@@ -189,7 +189,8 @@ fn may_hold_address_credential(text: &str) -> bool {
         end.and_then(|end| rest.split_at_checked(end))
             .is_some_and(|(userinfo, after)| after.starts_with(b"@") && userinfo.contains(&b':'))
     };
-    text.contains('@') && memmem::find_iter(text.as_bytes(), "://").any(is_credential)
+    memchr(b'@', text.as_bytes()).is_some()
+        && memmem::find_iter(text.as_bytes(), "://").any(is_credential)
 }
 
 static KNOWN_SECRETS: LazyLock<ArcSwap<KnownSecrets>> =
