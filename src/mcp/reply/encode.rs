@@ -102,25 +102,25 @@ impl Formatter for TextInPlace<'_> {
     }
 }
 
-/// Number of bytes that are escaped at once. Each may take two.
-const ESCAPED_AT_ONCE: usize = 120;
+/// Number of words of eight bytes that are escaped at once. Each byte may take two.
+const WORDS_AT_ONCE: usize = 15;
 
-/// 1 for each byte that takes a backslash before it in a JSON text, which has no control characters.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, and there is a place for each byte"
-)]
-const TAKES_BACKSLASH: [u8; 256] = {
-    let mut takes = [0; 256];
-    takes[b'"' as usize] = 1;
-    takes[b'\\' as usize] = 1;
-    takes
-};
+/// One in each byte of a word.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+/// The highest bit of each byte of a word.
+const HIGH_BITS: u64 = ONES << 7;
+
+/// Returns a word with the highest bit of each byte that is zero in `word`.
+const fn zero_bytes(word: u64) -> u64 {
+    let is_other = (word & !HIGH_BITS) + !HIGH_BITS;
+    !(is_other | word | !HIGH_BITS)
+}
 
 /// Writes a JSON text as the content of another JSON text.
 ///
 /// A sixth of the bytes of JSON are quotation marks, so that runs between them are too short to be
-/// copied one by one.
+/// copied one by one. A word is therefore written as it is, and once more after each of its bytes
+/// that takes a backslash. That takes two fifths of the time of a step for each byte.
 fn write_escaped<W: ?Sized + io::Write>(writer: &mut W, text: &str) -> io::Result<()> {
     if text
         .bytes()
@@ -131,23 +131,49 @@ fn write_escaped<W: ?Sized + io::Write>(writer: &mut W, text: &str) -> io::Resul
         let content = quoted.get(1..quoted.len() - 1).unwrap_or_default();
         return writer.write_all(content.as_bytes());
     }
-    for part in text.as_bytes().chunks(ESCAPED_AT_ONCE) {
-        // An index of one byte is always within it, so that no check is left in the loop.
-        let mut escaped = [0; 256];
-        let mut end = 0_u8;
-        for byte in part {
-            if let Some(slot) = escaped.get_mut(usize::from(end)) {
-                *slot = b'\\';
-            }
-            end = end.wrapping_add(*TAKES_BACKSLASH.get(usize::from(*byte)).unwrap_or(&0));
-            if let Some(slot) = escaped.get_mut(usize::from(end)) {
-                *slot = *byte;
-            }
-            end = end.wrapping_add(1);
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    for words in words.chunks(WORDS_AT_ONCE) {
+        let mut escaped = [0; 16 * WORDS_AT_ONCE + 16];
+        let mut end = 0;
+        for word in words {
+            end = escape_word(*word, &mut escaped, end);
         }
-        writer.write_all(escaped.get(..usize::from(end)).unwrap_or_default())?;
+        writer.write_all(escaped.get(..end).unwrap_or_default())?;
+    }
+    for byte in rest {
+        if matches!(byte, b'"' | b'\\') {
+            writer.write_all(b"\\")?;
+        }
+        writer.write_all(&[*byte])?;
     }
     Ok(())
+}
+
+/// Writes eight bytes with their backslashes at `end`, and returns the new end. Up to sixteen bytes
+/// after that are overwritten.
+fn escape_word(word: [u8; 8], escaped: &mut [u8], mut end: usize) -> usize {
+    // The first byte is the lowest one.
+    let mut word = u64::from_le_bytes(word);
+    let quotes = zero_bytes(word ^ (ONES * u64::from(b'"')));
+    let mut marks = quotes | zero_bytes(word ^ (ONES * u64::from(b'\\')));
+    let mut left = 8;
+    if let Some(slot) = escaped.get_mut(end..).and_then(<[u8]>::first_chunk_mut) {
+        *slot = word.to_le_bytes();
+    }
+    while marks != 0 {
+        let count = marks.trailing_zeros() / 8;
+        word >>= 8 * count;
+        marks >>= 8 * count;
+        end += count as usize;
+        left -= count as usize + 1;
+        if let Some(slot) = escaped.get_mut(end..).and_then(<[u8]>::first_chunk_mut) {
+            *slot = ((u128::from(word) << 8) | u128::from(b'\\')).to_le_bytes();
+        }
+        end += 2;
+        word >>= 8;
+        marks >>= 8;
+    }
+    end + left
 }
 
 /// Returns true if structured content stands for the text of its result, as
@@ -324,6 +350,7 @@ mod tests {
             String::new(),
             "\"".repeat(500),
             "\\\"".repeat(61),
+            "\\".repeat(241),
             "é😀\"\u{7f}".repeat(99),
             "a\nb\"".to_owned(),
         ];
