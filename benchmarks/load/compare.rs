@@ -125,10 +125,8 @@ impl Comparison {
         list::fill(&mock).await?;
         let ours = self.ours()?;
         for round in 0..amount.rounds {
-            let mut pair = [(&ours, "/mcp"), (&self.other, "")];
-            if let Some(path) = &self.path {
-                pair[1].1 = path;
-            }
+            let other_path = self.path.as_deref().unwrap_or_default();
+            let mut pair = [(&ours, "/mcp"), (&self.other, other_path)];
             if round % 2 == 1 {
                 pair.reverse();
             }
