@@ -647,8 +647,15 @@ async fn killed_server_goes_on_without_doubling_a_write() {
     let apply = json!({ "plan": plan });
     {
         let request = call_request(&server, "apply-plan", apply.clone());
-        let sent = tokio::spawn(async move { request.send().await.map(drop) });
-        while run.writes("POST", "/v1/configs").await.len() < 2 {}
+        // With its body, because the head comes before the call ends.
+        let sent = tokio::spawn(async move { request.send().await?.bytes().await });
+        loop {
+            let is_over = sent.is_finished();
+            if run.writes("POST", "/v1/configs").await.len() >= 2 {
+                break;
+            }
+            assert!(!is_over, "the call ended before the server was killed");
+        }
         server.signal("KILL");
         _ = sent.await;
     }
