@@ -75,6 +75,13 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         ("unchanged", drift.unchanged.into()),
         ("calls", now.calls.into()),
     ]);
+    if !now.redacted.is_empty() {
+        answer.insert("redacted_by_policy".to_owned(), now.redacted.clone().into());
+    }
+    if !drift.partly_hidden.is_empty() {
+        let paths = drift.partly_hidden.clone();
+        answer.insert("partly_hidden".to_owned(), paths.into());
+    }
     if !now.unseen.is_empty() {
         answer.insert("not_seen".to_owned(), unseen_to_json(&now.unseen));
     }

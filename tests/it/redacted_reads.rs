@@ -70,7 +70,7 @@ fn cases() -> Vec<Case> {
             "data[].name",
             json!({ "name": "other", "collection_id": "co-customers", "string": "Hi",
                 "virtual_key": "openai-production" }),
-            "`data[].name`",
+            "`search`",
         ),
         case(
             "promote-prompt",
@@ -83,7 +83,7 @@ fn cases() -> Vec<Case> {
             "onboard-team",
             "list-all-workspaces",
             "data[].name",
-            json!({ "workspace": "Fraud Detection" }),
+            json!({ "workspace": "Support Bot" }),
             "`data[].name`",
         ),
         case(
@@ -204,6 +204,26 @@ async fn every_workflow_names_what_a_policy_hides_from_it() {
         let name = workflow.operation.name();
         assert!(tested.contains(name), "no case for {name}");
     }
+}
+
+/// What a policy hides is no difference to a snapshot that was taken without it.
+#[tokio::test]
+async fn drift_leaves_out_what_a_policy_hides() {
+    let scope = json!({ "kinds": ["configs"], "workspaces": ["ws-research"] });
+    let plain = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let exported = plain.call("export-snapshot", scope.clone()).await.unwrap();
+    plain.client.cancel().await.unwrap();
+    let client = connect_with_redaction("get-config", "config").await;
+    let mut args = scope;
+    args["files"] = exported["files"].clone();
+    let answer = client.call("detect-drift", args).await.unwrap();
+    let path = "workspaces/ws-research/configs/pc-trial-split.yaml";
+    assert!(exported["files"][path].is_string(), "{exported}");
+    assert_eq!(answer["drift"], false, "{answer}");
+    assert_eq!(answer["redacted_by_policy"], json!(["get-config"]));
+    let hidden = answer["partly_hidden"].as_array().unwrap();
+    assert!(hidden.contains(&json!(path)), "{answer}");
+    client.client.cancel().await.unwrap();
 }
 
 /// An upstream with a key whose requests have moved to its successor.

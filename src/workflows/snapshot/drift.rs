@@ -6,7 +6,11 @@ use portkey_merge_patch::{Diff, ListRules};
 use serde_json::Value;
 
 use super::{Snapshot, SnapshotKind, SnapshotScope, kinds::kind_of_path, update_rules};
-use crate::{changes::change_to_json, pipeline::state_fields::is_same, workflows::arguments};
+use crate::{
+    changes::change_to_json,
+    pipeline::{redacted_fields::find_redacted_fields, state_fields::is_same},
+    workflows::arguments,
+};
 
 /// Differences between a snapshot and what is there now.
 #[derive(Debug, Default)]
@@ -16,7 +20,9 @@ pub(in crate::workflows) struct Drift {
     /// Paths of what is in the snapshot and gone.
     pub(in crate::workflows) removed: Vec<String>,
     pub(in crate::workflows) changed: Vec<ChangedDocument>,
-    /// Number of documents that are the same.
+    /// Paths of documents with values that a policy redacted, which were not compared.
+    pub(in crate::workflows) partly_hidden: Vec<String>,
+    /// Number of documents that are the same, as far as they can be seen.
     pub(in crate::workflows) unchanged: usize,
 }
 
@@ -42,7 +48,10 @@ pub(in crate::workflows) fn compare(
         };
         match now.documents.get(path) {
             Some(now) => {
-                let diff = difference(kind, document, &now.value);
+                let mut diff = difference(kind, document, &now.value);
+                if take_hidden(&mut diff) {
+                    drift.partly_hidden.push(path.clone());
+                }
                 match diff.is_empty() {
                     true => drift.unchanged += 1,
                     false => drift.changed.push(ChangedDocument {
@@ -71,6 +80,15 @@ fn difference(kind: &SnapshotKind, old: &Value, new: &Value) -> Diff {
     diff.changes
         .retain(|change| !is_same(change.old.as_ref(), change.new.as_ref()));
     diff
+}
+
+/// Removes the changes to values that a policy redacted, which are no differences. Returns true if there are any.
+fn take_hidden(diff: &mut Diff) -> bool {
+    let count = diff.changes.len();
+    let is_hidden = |value: &Value| !find_redacted_fields(value).is_empty();
+    diff.changes
+        .retain(|change| !change.new.as_ref().is_some_and(is_hidden));
+    diff.changes.len() < count
 }
 
 impl Drift {
