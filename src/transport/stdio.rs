@@ -52,8 +52,8 @@ const MAX_REUSED_BUFFER_BYTES: usize = 64 * 1024;
 /// after they ask.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// The same for a process whose input was closed before: its client has waited already, and the SDKs for Python and
-/// TypeScript kill two seconds after SIGTERM. The calls have to end on record before that.
+/// Time for calls in flight if the input was closed before the process is asked to stop. The client has waited already,
+/// and the SDKs for Python and TypeScript kill two seconds after SIGTERM: the calls have to be on record before that.
 const CLOSED_INPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// Timeout for writing the last responses.

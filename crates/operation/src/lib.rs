@@ -245,7 +245,7 @@ pub struct CompanionArgument {
     pub of: &'static str,
     /// The argument that is added if it is not given.
     pub name: &'static str,
-    /// Its value, as JSON.
+    /// Value that is added, as JSON.
     pub json: &'static str,
 }
 

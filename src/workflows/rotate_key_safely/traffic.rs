@@ -21,7 +21,7 @@ pub(super) struct Traffic {
     /// Requests since the start, in the last hours.
     old: Option<u64>,
     new: Option<u64>,
-    /// Why a count is missing.
+    /// Reason that a count is missing.
     unseen: Option<String>,
 }
 

@@ -78,7 +78,7 @@ enum AliasRule {
     Part,
     /// No argument: this text is the value of the target if an alias made its object.
     Default(&'static str),
-    /// The same, with a warning: the caller may have meant another one.
+    /// A default with a warning: the caller may have meant another value.
     Assumed(&'static str),
     /// The target is a slug, for which callers have another name. They may give an id instead.
     Slug,
