@@ -388,7 +388,8 @@ async fn many_sessions_of_unverified_keys_end_sooner() {
         tokio::time::advance(Duration::from_secs(11)).await;
         tokio::task::yield_now().await;
     }
-    wait_for_listeners(server.notifier(), 8).await;
+    // The last of them, too, although they are few then: they have idled among the others.
+    wait_for_listeners(server.notifier(), 0).await;
 }
 
 /// The number of checks for a network with failing keys is bounded.

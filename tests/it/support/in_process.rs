@@ -1,6 +1,9 @@
 //! The HTTP server in this process, for any MCP handler.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use clap::Parser;
@@ -73,9 +76,19 @@ impl<H: DirectCallHandler + Clone> InProcessServer<H> {
     }
 }
 
+/// Time after which a wait has failed.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
 /// Waits until this many clients listen. The server may not yet have processed a sent message.
 pub(crate) async fn wait_for_listeners(notifier: &ChangeNotifier, count: usize) {
+    // Of the system, because the time of the runtime may be paused.
+    let start = Instant::now();
     while notifier.subscriber_count() != count {
+        let listening = notifier.subscriber_count();
+        assert!(
+            start.elapsed() < MAX_WAIT,
+            "{listening} listen, not {count}"
+        );
         yield_now().await;
     }
 }
