@@ -199,10 +199,17 @@ async fn part_that_may_not_be_read_is_named() {
 }
 
 /// A server with a journal, whose sandbox has its incident within a day from now.
-async fn server_near_the_incident(
-    folder: &std::path::Path,
-    more: &[&str],
-) -> (ServerProcess, FormSession, String) {
+struct IncidentServer {
+    _server: ServerProcess,
+    session: FormSession,
+    /// Day of the incident.
+    day: String,
+    /// Arguments of a diagnosis. Its range has begun, because Portkey has nothing of the future.
+    args: Value,
+}
+
+/// Starts a server near its incident, at any time of the day.
+async fn start_near_the_incident(folder: &std::path::Path, more: &[&str]) -> IncidentServer {
     let now = jiff::Timestamp::now();
     let on_day = |day: jiff::Timestamp, time: &str| {
         let text = format!("{}T{time}Z", day.strftime("%Y-%m-%d"));
@@ -232,7 +239,16 @@ async fn server_near_the_incident(
         .variables(&[("PORTKEY_MCP_NO_JOURNAL", "false")])
         .start();
     let session = connect_to(&server, &FormClient::new(true)).await;
-    (server, session, onset.strftime("%Y-%m-%d").to_string())
+    let day = onset.strftime("%Y-%m-%d").to_string();
+    let from = now.min(on_day(onset, "00:00:00"));
+    let args = json!({ "from": from.to_string(), "to": format!("{day}T23:00:00Z"),
+        "workspace_slug": "ws-support-bot" });
+    IncidentServer {
+        _server: server,
+        session,
+        day,
+        args,
+    }
 }
 
 async fn call_session(session: &FormSession, tool: &'static str, args: Value) -> Value {
@@ -244,15 +260,18 @@ async fn call_session(session: &FormSession, tool: &'static str, args: Value) ->
 #[tokio::test]
 async fn changes_of_the_journal_are_named_with_their_source() {
     let folder = tempfile::tempdir().unwrap();
-    let (_server, session, day) = server_near_the_incident(folder.path(), &[]).await;
+    let IncidentServer {
+        _server,
+        session,
+        day,
+        args,
+    } = start_near_the_incident(folder.path(), &[]).await;
     let rename = json!({ "slug": "pc-support-fallback", "name": "Renamed" });
     call_session(&session, "update-config", rename).await;
     // One that Portkey refuses takes no effect.
     let refused = json!({ "slug": "pc-none", "name": "Renamed" });
     assert!(!session.call_text("update-config", refused).await.0);
-    let args = json!({ "from": format!("{day}T00:00:00Z"), "to": format!("{day}T23:00:00Z"),
-        "workspace_slug": "ws-support-bot" });
-    let report = call_session(&session, "diagnose-failures", args.clone()).await;
+    let report = call_session(&session, "diagnose-failures", args).await;
     assert_eq!(report["onset"], format!("{day}T13:17Z"), "{report}");
     let changes = report["changes_near_onset"].as_array().unwrap();
     let own: Vec<_> = changes
@@ -287,10 +306,8 @@ async fn source_that_shows_nothing_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let policy = PolicyFile::with("version: \"1\"\nhide: [list-changes]\n");
     let options = ["--policy", policy.path()];
-    let (_server, session, day) = server_near_the_incident(folder.path(), &options).await;
-    let args = json!({ "from": format!("{day}T00:00:00Z"), "to": format!("{day}T23:00:00Z"),
-        "workspace_slug": "ws-support-bot" });
-    let report = call_session(&session, "diagnose-failures", args).await;
+    let near = start_near_the_incident(folder.path(), &options).await;
+    let report = call_session(&near.session, "diagnose-failures", near.args).await;
     assert_eq!(report["change_sources"]["journal"], "a policy hides it");
 
     let policy = PolicyFile::with(
