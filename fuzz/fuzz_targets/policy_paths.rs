@@ -9,9 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::observability::request::Transport;
 use portkey_operation::JsonMap;
-use portkey_policy::{
-    Decision, NO_CLAIMS, Policy, PolicyEvaluation, PolicyInput, PolicyTarget,
-};
+use portkey_policy::{Decision, NO_CLAIMS, Policy, PolicyEvaluation, PolicyInput, PolicyTarget};
 use portkey_store::Store;
 use serde_json::{Value, json};
 
@@ -193,6 +191,9 @@ fuzz_target!(|data: &[u8]| {
             "{action} {path:?} {how}: {planted:?}"
         );
     }
+    // The fuzzer learns the text from the comparison at the end, and gives it as a name.
+    let is_given =
+        path.contains(PLANTED) || Value::Object(args.clone()).to_string().contains(PLANTED);
     let mut response = args;
     plant(&mut response, &names, &json!(PLANTED), how);
     let mut response = Value::Object(response);
@@ -200,9 +201,8 @@ fuzz_target!(|data: &[u8]| {
     let redacted = Value::from(names.join(".")).to_string();
     if let Some(evaluation) = evaluate(&format!("redact: [{redacted}]"), &JsonMap::new()) {
         PolicyEvaluation::redact(&evaluation.redactions, &mut response);
-        let names = names.iter().any(|name| name.contains(PLANTED));
         assert!(
-            names || !response.to_string().contains(PLANTED),
+            is_given || !response.to_string().contains(PLANTED),
             "{path:?} {how}: {response}"
         );
     }
