@@ -1,6 +1,6 @@
 //! Computes the smallest correct request from the current state and a patch. Performs no I/O.
 
-use portkey_merge_patch::{DELETE_MARKER, Diff, merge_patch_between};
+use portkey_merge_patch::{DELETE_MARKER, Diff};
 use portkey_operation::{CompiledOperation, FieldUpdate, InputError, JsonMap, UpdateRules};
 use serde_json::Value;
 
@@ -251,10 +251,14 @@ impl ChangeBuilder<'_> {
                 let message = format!("is no part of a patch: {reason}");
                 Err(InputError::new(format!("{PATCH_ARGUMENT}.{name}"), message))
             }
-            FieldUpdate::Merge => match before.filter(|value| value.is_object()) {
-                Some(before) => Ok(merge_patch_between(before, after)),
-                None => Ok(Some(prune(after.clone(), before, schema))),
-            },
+            FieldUpdate::Merge => {
+                let fields = before.and_then(Value::as_object).zip(after.as_object());
+                let sent = match fields {
+                    Some((before, after)) => changed_fields(before, after),
+                    None => after.clone(),
+                };
+                Ok(Some(prune(sent, before, schema)))
+            }
             FieldUpdate::MergeEntries(removal) => {
                 let entries = self.changed_entries(name, before, after, schema, removal)?;
                 Ok(Some(Value::Array(entries)))
@@ -334,6 +338,21 @@ impl ChangeBuilder<'_> {
         }
         Ok(changed)
     }
+}
+
+/// Returns the fields of an object that differ, and `null` for those that are gone. The endpoint keeps the other fields
+/// and replaces these, so that each is whole.
+fn changed_fields(before: &JsonMap, after: &JsonMap) -> Value {
+    let mut changed: JsonMap = after
+        .iter()
+        .filter(|(name, value)| !is_same(before.get(*name), Some(value)))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let gone = before
+        .iter()
+        .filter(|(name, value)| !after.contains_key(*name) && !value.is_null());
+    changed.extend(gone.map(|(name, _)| (name.clone(), Value::Null)));
+    Value::Object(changed)
 }
 
 /// Replaces tokens by stars.

@@ -74,6 +74,7 @@ pub fn take_patch(
         }
         None => return Ok(None),
     };
+    let value = rename_fields(published, value)?;
     let patch = Patch::parse(value).map_err(|error| InputError::new(PATCH_ARGUMENT, error))?;
     let mut location = std::mem::take(args);
     location.shift_remove(PATCH_ARGUMENT);
@@ -99,6 +100,54 @@ pub fn take_patch(
         location: locate(published, location)?,
         rules,
     }))
+}
+
+/// Gives the top-level fields of a patch their own names. Under another spelling a field would be new to the state, and
+/// what the patch does not name in it would be lost.
+///
+/// # Errors
+/// Returns an error if a field is given in two spellings.
+fn rename_fields(published: &CompiledOperation, patch: Value) -> Result<Value, InputError> {
+    match patch {
+        Value::Object(fields) => {
+            let mut renamed = JsonMap::new();
+            for (name, value) in fields {
+                let own = published.find_meant_argument(&name).unwrap_or(&name);
+                if renamed.insert(own.to_owned(), value).is_some() {
+                    let at = format!("{PATCH_ARGUMENT}.{own}");
+                    return Err(InputError::new(at, "is given in two spellings"));
+                }
+            }
+            Ok(Value::Object(renamed))
+        }
+        Value::Array(mut operations) => {
+            let steps = operations.iter_mut().filter_map(Value::as_object_mut);
+            for step in steps {
+                for name in ["path", "from"] {
+                    if let Some(Value::String(pointer)) = step.get_mut(name) {
+                        rename_first_field(published, pointer);
+                    }
+                }
+            }
+            Ok(Value::Array(operations))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Gives the first field of a JSON Pointer its own name.
+fn rename_first_field(published: &CompiledOperation, pointer: &mut String) {
+    let Some(rest) = pointer.strip_prefix('/') else {
+        return;
+    };
+    let (first, rest) = match rest.find('/').and_then(|end| rest.split_at_checked(end)) {
+        Some((first, rest)) => (first, rest),
+        None => (rest, ""),
+    };
+    // No argument has a name with an escape.
+    if let Some(own) = published.find_meant_argument(first) {
+        *pointer = format!("/{own}{rest}");
+    }
 }
 
 /// Returns the arguments beside a patch under their own names.

@@ -155,6 +155,57 @@ async fn operations_and_merge_patches_have_the_same_outcome() {
 }
 
 #[tokio::test]
+async fn fields_in_another_spelling_are_merged_as_well() {
+    for patch in [
+        json!({ "Config": { "retry": { "attempts": 2 } } }),
+        json!({ "configs": { "retry": { "attempts": 2 } } }),
+        json!([{ "op": "add", "path": "/Config/retry", "value": { "attempts": 2 } }]),
+        json!([{ "op": "copy", "from": "/Config/retry", "path": "/CONFIG/retry" },
+            { "op": "replace", "path": "/Config/retry/attempts", "value": 2 }]),
+    ] {
+        let state = ConfigUpstream::new();
+        let mut expected = stored_config();
+        expected["retry"] = json!({ "attempts": 1 });
+        state.0.lock().unwrap()["config"] = expected.clone();
+        let upstream = state.start().await;
+        let server = serve(&upstream, &[]);
+        let args = json!({ "slug": "pc-a", "patch": patch });
+        answer(&server, "update-config", args).await;
+        expected["retry"]["attempts"] = json!(2);
+        assert_eq!(state.config(), expected, "{patch}");
+    }
+}
+
+#[tokio::test]
+async fn objects_inside_a_merged_field_are_sent_whole() {
+    let upstream = MockUpstream::start_by(|request, _| {
+        if request.method != "GET" {
+            return json_response(r#"{"success":true}"#);
+        }
+        let stored = json!({ "id": "m1", "slug": "crm", "name": "CRM", "configurations": {
+            "passthrough": false,
+            "custom_headers": { "authorization": "Bear**********0042", "x-region": "eu" } } });
+        json_response(&stored.to_string())
+    })
+    .await;
+    let server = serve(&upstream, &[]);
+    // The endpoint would replace all headers, the hidden one with them.
+    let patch = json!({ "configurations": { "custom_headers": { "x-region": "us" } } });
+    let args = json!({ "id": "m1", "patch": patch });
+    let text = error(&server, "update-mcp-integration", args).await;
+    assert!(text.contains("custom_headers.authorization"), "{text}");
+    assert!(text.contains("is masked"), "{text}");
+    assert_eq!(writes(&upstream), Vec::<Value>::new());
+
+    let headers = json!({ "authorization": "Bearer new", "x-region": "us" });
+    let patch = json!({ "configurations": { "custom_headers": headers } });
+    let args = json!({ "id": "m1", "patch": patch });
+    answer(&server, "update-mcp-integration", args).await;
+    let sent = json!({ "configurations": { "custom_headers": headers } });
+    assert_eq!(writes(&upstream), [sent]);
+}
+
+#[tokio::test]
 async fn patch_that_cannot_be_applied_sends_nothing() {
     struct Case {
         args: Value,
@@ -232,6 +283,10 @@ async fn patch_that_cannot_be_applied_sends_nothing() {
         Case {
             args: json!({ "patch": { "config": { "strategy": { "mode": "load_balance" } } } }),
             words: "it is written `loadbalance`",
+        },
+        Case {
+            args: json!({ "patch": { "config": {}, "Config": { "retry": { "attempts": 1 } } } }),
+            words: "`patch.config`: is given in two spellings",
         },
         Case {
             args: json!({ "patch": 7 }),

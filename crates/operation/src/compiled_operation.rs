@@ -150,6 +150,12 @@ impl CompiledOperation {
         self.argument_aliases.iter()
     }
 
+    /// Returns the argument that another spelling of its name means, such as `usage_limits` for `usageLimits`.
+    /// Returns `None` for the names of arguments, and for names of nothing.
+    pub fn find_meant_argument(&self, name: &str) -> Option<&str> {
+        self.argument_schema.find_meant_field(name)
+    }
+
     /// Returns the path of the argument that a name stands for, such as
     /// `configurations.aws_region`. Returns `None` for the names of arguments.
     pub fn resolve_argument_alias(&self, name: &str) -> Option<&'static str> {

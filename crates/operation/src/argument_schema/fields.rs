@@ -17,6 +17,18 @@ use super::{
 /// Options that every list tool accepts beside its own arguments, and no other tool does.
 const LIST_OPTIONS: [&str; 3] = ["fields", "all", "all_workspaces"];
 
+impl ArgumentSchema {
+    /// Returns the field of an object that another spelling of its name means. Returns `None` for the names of fields.
+    pub(in super::super) fn find_meant_field(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Object(object) if !object.fields.iter().any(|field| field.name == name) => {
+                object.find_meant_name(name)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl ObjectSchema {
     pub(super) fn coerce_and_validate(
         &self,
