@@ -356,7 +356,10 @@ fn is_raised(new: &Value, old: Option<&Value>) -> bool {
             let is_reset = new
                 .get(RESET_FIELD)
                 .is_some_and(|new| !new.is_null() && old.get(RESET_FIELD) != Some(new));
-            is_reset || MEASURE_FIELDS.iter().any(is_other) || HEIGHT_FIELDS.iter().any(is_higher)
+            is_reset
+                || is_renewed_more_often(old, new)
+                || MEASURE_FIELDS.iter().any(is_other)
+                || HEIGHT_FIELDS.iter().any(is_higher)
         }
         (Value::Array(old), new) => old.iter().filter(|old| !is_no_limit(old)).any(|old| {
             let new = items(new).iter().find(|new| is_same_item(old, new));
@@ -367,6 +370,28 @@ fn is_raised(new: &Value, old: Option<&Value>) -> bool {
             (Some(old), Some(new)) => new > old,
             _ => true,
         },
+    }
+}
+
+/// Returns true if a limit starts anew after a shorter time than before, or did not before. A time that is not known
+/// counts as shorter.
+fn is_renewed_more_often(old: &JsonMap, new: &JsonMap) -> bool {
+    let days = |limit: &JsonMap| {
+        let period = limit
+            .get("periodic_reset")
+            .filter(|period| !period.is_null());
+        let days = limit.get("periodic_reset_days").and_then(number);
+        match period.map(scalar_text).as_deref() {
+            Some("monthly") => Some(30.0),
+            Some("weekly") => Some(7.0),
+            Some(_) => Some(0.0),
+            None => days,
+        }
+    };
+    match (days(old), days(new)) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(old), Some(new)) => new < old,
     }
 }
 
@@ -420,6 +445,34 @@ mod tests {
         let cases = [
             case("a higher number", usage, limits(9), limits(5), true),
             case("a lower number", usage, limits(4), limits(5), false),
+            case(
+                "a first reset",
+                usage,
+                json!({"usage_limits": {"credit_limit": 5, "periodic_reset": "monthly"}}),
+                limits(5),
+                true,
+            ),
+            case(
+                "a shorter period",
+                usage,
+                json!({"usage_limits": {"credit_limit": 5, "periodic_reset": "weekly"}}),
+                json!({"usage_limits": {"credit_limit": 5, "periodic_reset_days": 30}}),
+                true,
+            ),
+            case(
+                "a longer period",
+                usage,
+                json!({"usage_limits": {"credit_limit": 5, "periodic_reset_days": 30}}),
+                json!({"usage_limits": {"credit_limit": 5, "periodic_reset": "weekly"}}),
+                false,
+            ),
+            case(
+                "no reset any more",
+                usage,
+                limits(5),
+                json!({"usage_limits": {"type": "cost", "credit_limit": 5, "periodic_reset": "weekly"}}),
+                false,
+            ),
             case("the same", usage, limits(5), limits(5), false),
             case(
                 "a first limit",

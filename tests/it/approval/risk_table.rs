@@ -220,6 +220,56 @@ fn each_argument_of_an_update_is_declared_or_harmless() {
     }
 }
 
+/// Adds the paths of secrets in a schema, such as `configurations.client_secret`.
+fn add_secret_paths(schema: &Value, path: &str, paths: &mut Vec<String>) {
+    if schema.get("x-secret").is_some() {
+        paths.push(path.to_owned());
+        return;
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    for (name, property) in properties {
+        let separator = if path.is_empty() { "" } else { "." };
+        add_secret_paths(property, &format!("{path}{separator}{name}"), paths);
+    }
+    if schema["items"].is_object() {
+        add_secret_paths(&schema["items"], &format!("{path}[]"), paths);
+    }
+}
+
+/// Returns arguments with a text at a path.
+fn args_with(path: &str) -> Value {
+    path.rsplit('.')
+        .fold(json!("new"), |inner, step| match step.strip_suffix("[]") {
+            Some(name) => json!({ name: [inner] }),
+            None => json!({ step: inner }),
+        })
+}
+
+#[test]
+fn each_secret_that_an_update_replaces_is_a_risk() {
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for operation in writes().filter(|operation| operation.effect() == Effect::Update) {
+        let compiled = CompiledOperation::new(operation.clone());
+        let mut paths = Vec::new();
+        add_secret_paths(compiled.full_schema(), "", &mut paths);
+        count += paths.len();
+        for path in paths {
+            let args = args_with(&path);
+            let risks = operation.risks(args.as_object().unwrap(), Some(&json!({})));
+            if risks.is_empty() {
+                missing.push(format!("{}: {path}", operation.name()));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "declare these as risks with `.with_risks`:\n{}",
+        missing.join("\n")
+    );
+    assert!(count >= 20, "only {count} secrets");
+}
+
 /// A call with the risks that it has without knowing the state.
 struct RiskyCall {
     tool: &'static str,

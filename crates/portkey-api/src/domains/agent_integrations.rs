@@ -40,6 +40,11 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .with_risks(&[
         risk(Risk::Privilege, "changes how callers sign in to the agent").if_given("auth_type"),
+        risk(
+            Risk::Secret,
+            "may replace stored credentials and headers of an agent",
+        )
+        .if_given("configurations"),
     ])
     .with_update(
         UpdateRules::read_by("get-agent-integration")

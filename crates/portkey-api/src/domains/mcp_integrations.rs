@@ -57,6 +57,11 @@ pub const OPERATIONS: &[Operation] = &[
     .with_risks(&[
         risk(Risk::Secret, "changes which stored secrets are used").if_given("secret_mappings"),
         risk(
+            Risk::Secret,
+            "may replace stored credentials and headers of an MCP server",
+        )
+        .if_given("configurations"),
+        risk(
             Risk::Privilege,
             "changes how callers sign in to the MCP server",
         )

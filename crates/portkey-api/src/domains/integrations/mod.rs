@@ -73,6 +73,11 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
         .with_risks(&[
             risk(Risk::Secret, "replaces the credential of a provider").if_given("key"),
+            risk(
+                Risk::Secret,
+                "may replace stored credentials and headers of a provider",
+            )
+            .if_given("configurations"),
             risk(Risk::Secret, "changes which stored secrets are used").if_given("secret_mappings"),
             risk(Risk::Privilege, "lets workspaces use all models")
                 .if_value("allow_all_models", &["true"]),
@@ -120,6 +125,8 @@ pub const OPERATIONS: &[Operation] = &[
             .if_value("allow_all_models", &["true"]),
         risk(Risk::Privilege, "lets workspaces use more models")
             .if_value("models[].enabled", &["true"]),
+        risk(Risk::Secret, "may replace stored headers of a model")
+            .if_given("models[].configurations"),
     ])
     .with_update(INTEGRATION_MODELS_UPDATE)
     .with_search_terms(&[
