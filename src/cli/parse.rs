@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::{
-    ArgMatches, Command,
+    ArgMatches, Args, Command, Subcommand,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use super::{
-    command,
+    Options, command,
     config::{CONFIG_ID, CONFIG_VARIABLE, ConfigFile, FileArguments, FileSources},
     effect, help,
 };
@@ -36,9 +36,7 @@ pub(super) struct ParsedLine {
 /// Returns an error if the command line or the configuration file is invalid, if an option has no effect, or to print
 /// help.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<ParsedLine, clap::Error> {
-    let mut definition = fresh_definition();
-    // Not a clone: definitions take hundreds of kilobytes.
-    let parsed = definition.try_get_matches_from_mut(&arguments);
+    let (definition, parsed) = try_parse(&arguments);
     let file = match &parsed {
         Err(error) if is_help(error) => return Err(help::rendered_help(&arguments)),
         Err(error) if !error.use_stderr() => None,
@@ -65,9 +63,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<ParsedLine, clap::Error>
                 sources,
             } = file.arguments(&command(), &path, innermost);
             let all = insert(arguments, added);
-            match fresh_definition().try_get_matches_from(all) {
-                Ok(matches) => (matches, sources),
-                Err(error) => return Err(name_the_file(error, &sources)),
+            match try_parse(&all) {
+                (_, Ok(matches)) => (matches, sources),
+                (_, Err(error)) => return Err(name_the_file(error, &sources)),
             }
         }
     };
@@ -86,9 +84,43 @@ fn is_help(error: &clap::Error) -> bool {
     matches!(error.kind(), ErrorKind::DisplayHelp)
 }
 
+/// Parses arguments. Returns the definition that was used, too: it has the commands that the arguments name, or all if
+/// there was an error.
+fn try_parse(arguments: &[OsString]) -> (Command, Result<ArgMatches, clap::Error>) {
+    let mut definition = ignore_empty_variables(definition_of_named(arguments));
+    // Not a clone: definitions take hundreds of kilobytes.
+    let mut parsed = definition.try_get_matches_from_mut(arguments);
+    if parsed.is_err() {
+        definition = fresh_definition();
+        parsed = definition.try_get_matches_from_mut(arguments);
+    }
+    (definition, parsed)
+}
+
 /// Returns the definition of the command line, without empty variables.
 fn fresh_definition() -> Command {
     ignore_empty_variables(command())
+}
+
+/// Returns the definition with those commands only that an argument may name. Its errors and its help are incomplete.
+///
+/// clap copies the options that all commands take into each command, which takes 2 MB for all of them.
+fn definition_of_named(arguments: &[OsString]) -> Command {
+    let definition = Options::augment_args(Command::new(env!("CARGO_PKG_NAME")));
+    let mut definition = definition.disable_help_subcommand(true);
+    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    let names: Vec<&str> = words
+        .filter(|word| super::Command::has_subcommand(word))
+        .collect();
+    if !names.is_empty() {
+        let mut all = super::Command::augment_subcommands(Command::default());
+        for command in all.get_subcommands_mut() {
+            if names.contains(&command.get_name()) {
+                definition = definition.subcommand(mem::take(command));
+            }
+        }
+    }
+    definition
 }
 
 /// Returns the names of the command, and what was given to it.
@@ -166,4 +198,29 @@ pub(super) fn ignore_empty_variables(mut command: Command) -> Command {
         *subcommand = ignore_empty_variables(mem::take(subcommand));
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definition_has_the_commands_that_are_named() {
+        for (line, expected) in [
+            (vec!["portkey-mcp", "--log-level", "debug"], vec![]),
+            (vec!["portkey-mcp", "http", "--sandbox"], vec!["http"]),
+            (
+                vec!["portkey-mcp", "--log-file", "call", "tools"],
+                vec!["tools", "call"],
+            ),
+        ] {
+            let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+            let definition = definition_of_named(&line);
+            let names: Vec<_> = definition
+                .get_subcommands()
+                .map(Command::get_name)
+                .collect();
+            assert_eq!(names, expected, "{line:?}");
+        }
+    }
 }
