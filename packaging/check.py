@@ -22,6 +22,9 @@ from artefacts.project import NAME, REPOSITORY, ROOT, VERSION
 from artefacts.targets import TARGETS
 from trials.home import TrialError, prove
 
+# As docs/clients has it for clients that put every tool before their model.
+STARTED = ["-y", "portkey-mcp", "stdio", "--surface", "compact"]
+
 
 def check_versions() -> None:
     """Every file that names the version names that of Cargo.toml."""
@@ -67,15 +70,22 @@ def check_links() -> None:
             hidden = [field["id"] for field in asked if field["password"]]
             prove("VS Code's link with a key: asks for the key, hidden", hidden == ["portkey-key"], asked)
     codex = tomllib.loads(clients.codex_configuration())["mcp_servers"]["portkey"]
-    prove("Codex' configuration: starts the server", codex["args"] == ["-y", "portkey-mcp", "stdio"], codex)
+    prove("Codex' configuration: starts the server", codex["args"] == STARTED, codex)
+    extension = clients.extension()
+    args = extension["mcpServers"]["portkey"]["args"]
+    prove("Gemini's extension: starts the compact surface", args[2:] == STARTED[2:], args)
+    asked = [field["envVar"] for field in extension["settings"]]
+    prove("Gemini's extension: asks for nothing that it sets", "PORTKEY_MCP_SURFACE" not in asked, asked)
+    surfaces = {mcpb.manifest(platform)["user_config"]["surface"]["default"] for platform in mcpb.PLATFORMS}
+    prove("MCPB: Claude Desktop gets the compact surface", surfaces == {"compact"}, surfaces)
 
 
 def _stored(sandbox: bool, key: str) -> dict:
     if sandbox:
-        return {"command": "npx", "args": ["-y", "portkey-mcp", "stdio", "--sandbox"]}
+        return {"command": "npx", "args": [*STARTED, "--sandbox"]}
     return {
         "command": "npx",
-        "args": ["-y", "portkey-mcp", "stdio"],
+        "args": STARTED,
         "env": {"PORTKEY_API_KEY": f"${{{key}}}"},
     }
 

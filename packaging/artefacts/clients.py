@@ -16,11 +16,13 @@ SERVER = "portkey"
 INSTALL_DOCUMENT = ROOT / "docs" / "install.md"
 BEGIN, END = "<!-- links -->\n", "<!-- end of links -->"
 INPUT = "portkey-key"
+# For clients that put every tool before their model, as `portkey-mcp setup` starts it for them.
+COMPACT = ["stdio", "--surface", "compact"]
 
 
-def _pinned() -> dict:
+def _pinned(args: list[str]) -> dict:
     """Returns how a manifest starts the server: always in the version that the manifest has."""
-    return {"command": "npx", "args": ["-y", f"{NAME}@{VERSION}", "stdio"]}
+    return {"command": "npx", "args": ["-y", f"{NAME}@{VERSION}", *args]}
 
 
 def marketplace() -> dict:
@@ -38,7 +40,7 @@ def marketplace() -> dict:
 
 
 def plugin() -> dict:
-    """Returns the plugin of Claude Code."""
+    """Returns the plugin of Claude Code, which searches tools by itself."""
     return {
         "name": NAME,
         "version": VERSION,
@@ -47,7 +49,7 @@ def plugin() -> dict:
         "repository": REPOSITORY,
         "license": LICENSE,
         "keywords": KEYWORDS,
-        "mcpServers": {SERVER: _pinned() | {"env": settings.environment()}},
+        "mcpServers": {SERVER: _pinned(["stdio"]) | {"env": settings.environment()}},
         "userConfig": settings.form(),
     }
 
@@ -56,19 +58,22 @@ def extension() -> dict:
     """Returns the extension of Gemini CLI, which has to lie at the root. It hands its settings on as variables."""
     asked = []
     for setting in settings.SETTINGS:
+        # The argument takes precedence over its variable.
+        if setting is settings.SURFACE:
+            continue
         field = {"name": setting.title, "description": setting.description, "envVar": setting.variable}
         asked.append(field | {"sensitive": True} if setting.sensitive else field)
     return {
         "name": NAME,
         "version": VERSION,
         "description": DESCRIPTION,
-        "mcpServers": {SERVER: _pinned()},
+        "mcpServers": {SERVER: _pinned(COMPACT)},
         "settings": asked,
     }
 
 
 def _stdio(sandbox: bool, key: str) -> dict:
-    started: dict = {"command": "npx", "args": ["-y", NAME, "stdio"]}
+    started: dict = {"command": "npx", "args": ["-y", NAME, *COMPACT]}
     if sandbox:
         started["args"].append("--sandbox")
     else:
@@ -92,21 +97,21 @@ def vscode_inputs(sandbox: bool) -> list[dict]:
     return [] if sandbox else [asked]
 
 
-def _compact(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
 def cursor_link(sandbox: bool) -> str:
     """Returns the link that adds the server to Cursor."""
-    config = base64.b64encode(_compact(cursor_configuration(sandbox)).encode()).decode()
+    config = base64.b64encode(_to_json(cursor_configuration(sandbox)).encode()).decode()
     return "https://cursor.com/en/install-mcp?" + urllib.parse.urlencode({"name": SERVER, "config": config})
 
 
 def vscode_link(sandbox: bool) -> str:
     """Returns the link that adds the server to VS Code."""
-    query = {"name": SERVER, "config": _compact(vscode_configuration(sandbox))}
+    query = {"name": SERVER, "config": _to_json(vscode_configuration(sandbox))}
     if asked := vscode_inputs(sandbox):
-        query["inputs"] = _compact(asked)
+        query["inputs"] = _to_json(asked)
     # A space as %20: VS Code does not take a plus as one.
     encoded = urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
     return f"https://insiders.vscode.dev/redirect/mcp/install?{encoded}"
@@ -117,7 +122,7 @@ def codex_configuration() -> str:
     return (
         f"[mcp_servers.{SERVER}]\n"
         'command = "npx"\n'
-        f"args = {json.dumps(['-y', NAME, 'stdio'])}\n"
+        f"args = {json.dumps(['-y', NAME, *COMPACT])}\n"
         f"env_vars = {json.dumps([settings.KEY.variable])}\n"
     )
 

@@ -43,7 +43,8 @@ def manifest(platform: str) -> dict:
         "tools_generated": True,
         "prompts_generated": True,
         "compatibility": {"platforms": [platform]},
-        "user_config": settings.form(),
+        # Claude Desktop puts every tool before its model.
+        "user_config": settings.form(surface="compact"),
     }
 
 

@@ -26,6 +26,13 @@ KEY = Setting(
     "A key of the Admin API. Leave it empty and turn on Sandbox to try it without an account.",
     sensitive=True,
 )
+SURFACE = Setting(
+    "surface",
+    "PORTKEY_MCP_SURFACE",
+    "Surface",
+    "operations: one tool for each operation. compact: a short list of tools that find and call the others.",
+    default="operations",
+)
 SETTINGS = (
     KEY,
     Setting(
@@ -48,18 +55,12 @@ SETTINGS = (
         "Toolsets",
         "Domains whose tools are offered, such as prompts,configs. Empty: all of them.",
     ),
-    Setting(
-        "surface",
-        "PORTKEY_MCP_SURFACE",
-        "Surface",
-        "operations: one tool for each operation. compact: a short list of tools that find and call the others.",
-        default="operations",
-    ),
+    SURFACE,
 )
 
 
-def form() -> dict[str, dict]:
-    """Returns the form as MCPB and Claude Code have it."""
+def form(surface: str = "operations") -> dict[str, dict]:
+    """Returns the form as MCPB and Claude Code have it, with the surface that suits the client."""
     fields = {}
     for setting in SETTINGS:
         field: dict = {"type": setting.kind, "title": setting.title, "description": setting.description}
@@ -67,7 +68,7 @@ def form() -> dict[str, dict]:
         if setting.sensitive:
             field["sensitive"] = True
         else:
-            field["default"] = setting.default
+            field["default"] = surface if setting is SURFACE else setting.default
         fields[setting.name] = field | {"required": False}
     return fields
 

@@ -23,16 +23,17 @@ def trial(dist: pathlib.Path) -> Row:
                 archive.extract(info, folder)
                 (folder / info.filename).chmod(info.external_attr >> 16)
         manifest = json.loads((folder / "manifest.json").read_text())
-        _, slugs = _converse(home, folder, manifest, {"sandbox": True})
+        every = {"sandbox": True, "surface": "operations"}
+        _, slugs = _converse(home, folder, manifest, every)
         row = Row("MCPB", "the bundle, opened in Claude Desktop", clock.seconds, bundle.stat().st_size)
         prove("mcpb: answers", ANSWERS in slugs, slugs)
-        all_tools, _ = _converse(home, folder, manifest, {"sandbox": True})
-        reads, _ = _converse(home, folder, manifest, {"sandbox": True, "read_only": True})
+        all_tools, _ = _converse(home, folder, manifest, every)
+        reads, _ = _converse(home, folder, manifest, every | {"read_only": True})
         prove("mcpb: read-only leaves out tools", 0 < len(reads) < len(all_tools), len(reads))
-        few, _ = _converse(home, folder, manifest, {"sandbox": True, "toolsets": "integrations"})
+        few, _ = _converse(home, folder, manifest, every | {"toolsets": "integrations"})
         prove("mcpb: toolsets leave out tools", 0 < len(few) < len(reads), len(few))
-        compact, _ = _converse(home, folder, manifest, {"sandbox": True, "surface": "compact"}, asks=False)
-        prove("mcpb: the compact surface is short", 0 < len(compact) < len(reads) / 3, len(compact))
+        compact, _ = _converse(home, folder, manifest, {"sandbox": True}, asks=False)
+        prove("mcpb: the compact surface is short, and the default", 0 < len(compact) < len(reads) / 3, len(compact))
         secret = [name for name, field in manifest["user_config"].items() if field.get("sensitive")]
         prove("mcpb: the key is sensitive", secret == ["api_key"], secret)
     return row
