@@ -10,7 +10,7 @@ use clap::Args;
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-use super::{approvals::login_name, terminal};
+use super::{terminal, user_name::user_name};
 use crate::{
     auth::principal::Principal,
     mcp::{
@@ -118,7 +118,7 @@ fn prompt_at_terminal(question: &ApprovalRequest) -> Result<Approval, ApprovalEr
     let form = write!(screen, "{}\n\n", question.text)
         .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
         .map_err(|error| ApprovalError::RequestFailed(error.to_string()))?;
-    let by = login_name().unwrap_or_else(|| "terminal".to_owned());
+    let by = user_name().unwrap_or_else(|| "terminal".to_owned());
     question.resolve(&form, ApprovalMethod::Terminal, &by)
 }
 

@@ -24,6 +24,7 @@ mod terminal;
 mod token;
 mod tools;
 mod usage;
+mod user_name;
 
 use std::{
     env,

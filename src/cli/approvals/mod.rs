@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::options::Options;
+use super::{options::Options, user_name::user_name};
 use crate::{
     http_client::build_client,
     security::{
@@ -133,7 +133,7 @@ pub(super) struct DecisionArgs {
     /// Digest that `show` printed. A ticket with another digest is not decided.
     #[arg(long)]
     digest: Option<String>,
-    /// Name of the approver, for the audit log; by default, `$USER` or `$LOGNAME`, or else `approvals`.
+    /// Name of the approver, for the audit log; by default, `$USER` or `$LOGNAME`, or else the name of the account.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
@@ -424,21 +424,13 @@ fn format_state(ticket: &Value) -> String {
     }
 }
 
-/// Returns the given name, or else the name of the shell's user.
+/// Returns the given name, or else the name of the user.
 fn approver_name(by: Option<&str>) -> String {
     let named = by
         .map(str::trim)
         .filter(|by| !by.is_empty())
         .map(str::to_owned);
     named
-        .or_else(login_name)
+        .or_else(user_name)
         .unwrap_or_else(|| "approvals".to_owned())
-}
-
-/// Returns the name of the shell's user, from the environment.
-pub(super) fn login_name() -> Option<String> {
-    let mut names = ["USER", "LOGNAME"]
-        .iter()
-        .filter_map(|name| std::env::var(name).ok());
-    names.find(|name| !name.is_empty())
 }

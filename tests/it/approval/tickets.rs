@@ -16,7 +16,7 @@ use crate::support::{
     },
     form_client::{FormClient, TRANSPORTS_AND_GENERATIONS, connect},
     mcp_client::McpClient,
-    process::run_cli,
+    process::{command, run_cli},
     programs::is_missing,
     redis::RedisServer,
     requests::client,
@@ -115,6 +115,30 @@ async fn call_waits_for_a_decision_by_command() {
         );
         let (done, text) = session.call_text(TOOL, args).await;
         assert!(!done && ticket_id(&text) != id, "{way:?}: {text}");
+        session.client.cancel().await.unwrap();
+    }
+}
+
+/// Services and containers have no such variable: the account is named then.
+#[tokio::test]
+async fn decision_without_a_name_is_that_of_the_user() {
+    let admin = AdminFolder::new();
+    let human = FormClient::new(false);
+    let account = Command::new("id").arg("-un").output().unwrap();
+    let account = String::from_utf8(account.stdout).unwrap();
+    for (user, expected) in [("ann", "ann"), ("", account.trim())] {
+        let session = connect((false, true), &human, &strs(&admin.options())).await;
+        let id = ticket_id(&session.call_text(TOOL, json!({ "slug": SLUG })).await.1);
+        let decided = command(&["approvals", "approve", &id])
+            .args(["--admin-file", &admin.file_path()])
+            .env_remove("LOGNAME")
+            .env_remove("USERNAME")
+            .env("USER", user)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&decided.stdout);
+        let expected = format!("approved by {expected}\n");
+        assert!(text.ends_with(&expected), "{user}: {decided:?}");
         session.client.cancel().await.unwrap();
     }
 }
@@ -320,7 +344,7 @@ async fn approval_server_rejects_unauthorized_requests() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    let (good, _, log) = run_cli(&["stdio", "--admin-listen", "0.0.0.0:0"]);
+    let (good, _, log) = run_cli(&["stdio", "--approve-deletes", "--admin-listen", "0.0.0.0:0"]);
     assert!(!good && log.contains("loopback"), "{log}");
 }
 
