@@ -138,6 +138,9 @@ async fn each_denied_request_is_one_log_line_with_its_reason() {
         (Some("PORTKEY_API_KEY=planted-5Hq"), "begins with a name"),
         (Some("\"planted-5Hq\""), "is in quotes"),
         (Some("planted 5Hq"), "has blanks"),
+        (Some("undefined"), "where they have no value"),
+        (Some("{env:PLANTED_5HQ}"), "is a placeholder"),
+        (Some("planted-5Hq#old"), "leave the comment out"),
     ];
     for (key, reason) in cases {
         let mut request = client.post(&url).body("{}");
@@ -173,7 +176,13 @@ async fn denied_request_to_the_approval_server_is_logged_without_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let named = file.to_str().unwrap();
-    let mut server = serve_sandbox(&["--admin-listen", "127.0.0.1:0", "--admin-file", named]);
+    let mut server = serve_sandbox(&[
+        "--approve-deletes",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        named,
+    ]);
     let access: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let url = access["url"].as_str().unwrap().trim_end_matches('/');
@@ -208,7 +217,8 @@ fn malformed_key_stops_the_start_with_its_place() {
     let unmarked = write("unmarked", b"p\0k\0-\x001\0");
     let marked = write("marked", "\u{feff}pk-1\n".as_bytes());
     let config = write("portkey-mcp.toml", b"api-key = \"${PORTKEY_API_KEY}\"\n");
-    for name in [&utf16, &unmarked, &marked, &config] {
+    let commented = write("commented", b"abc#comment\n");
+    for name in [&utf16, &unmarked, &marked, &config, &commented] {
         let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
         std::fs::set_permissions(name, private).unwrap();
     }
@@ -232,6 +242,26 @@ fn malformed_key_stops_the_start_with_its_place() {
             args: &["--enkrypt-api-key", "Bearer abc"],
             place: "ENKRYPT_API_KEY (--enkrypt-api-key)",
             expected: "give the key alone",
+        },
+        Case {
+            args: &["--api-key", "undefined"],
+            place: "PORTKEY_API_KEY (--api-key)",
+            expected: "where they have no value",
+        },
+        Case {
+            args: &["--enkrypt-api-key", "null"],
+            place: "ENKRYPT_API_KEY (--enkrypt-api-key)",
+            expected: "where they have no value",
+        },
+        Case {
+            args: &["--api-key", "{env:PORTKEY_API_KEY}"],
+            place: "PORTKEY_API_KEY (--api-key)",
+            expected: "is a placeholder",
+        },
+        Case {
+            args: &["--api-key-file", &commented],
+            place: &commented,
+            expected: "leave the comment out",
         },
         Case {
             args: &["--api-key-file", &utf16],

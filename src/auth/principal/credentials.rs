@@ -76,6 +76,10 @@ pub enum KeyDefect {
     Placeholder,
     /// The text is that of an example, such as `YOUR_API_KEY`.
     Example,
+    /// The text is a word for a missing value, such as `null`.
+    Absent,
+    /// The text has a comment at its end.
+    Comment,
     /// The text is a reference to a key.
     Reference,
     /// The text begins with an authentication scheme.
@@ -106,10 +110,17 @@ impl fmt::Display for KeyDefect {
             Self::Example => {
                 "is the text of an example, such as `YOUR_API_KEY` or `xxx`; give your own key in its place"
             }
+            Self::Absent => {
+                "is `null`, `undefined` or the like, as programs write it where they have no value; set the \
+                 variable or the field that it was taken from"
+            }
+            Self::Comment => {
+                "has a `#` in it, and what stands behind it is no part of a key; leave the comment out"
+            }
             Self::Utf16 => "has zero bytes in it, as text in UTF-16 has; save the file as UTF-8",
             Self::Reference => {
-                "is a reference such as `env:NAME` or `file:PATH`; give the key itself here, or its file \
-                 where a file is asked for"
+                "is a reference or an address, such as `env:NAME`, `file:PATH` or `op://…`; give the key itself \
+                 here, or its file where a file is asked for"
             }
             Self::SchemePrefix => "begins with `Bearer`; give the key alone",
             Self::Assignment => "begins with a name, as in `NAME=key`; give the key alone",
@@ -131,12 +142,17 @@ impl KeyDefect {
         let quotes = [
             '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
         ];
+        // Such as `{env:NAME}` of OpenCode, `${{ secrets.NAME }}` of GitHub and `#{NAME}#` of Azure.
         let placeholders = [
+            ("{", "}"),
             ("${", "}"),
             ("$(", ")"),
-            ("{{", "}}"),
+            ("#{", "}"),
+            ("#{", "}#"),
+            ("[", "]"),
             ("<", ">"),
             ("%", "%"),
+            ("@", "@"),
         ];
         let is_word = |text: &str| {
             text.bytes()
@@ -146,6 +162,11 @@ impl KeyDefect {
             Some(Self::ByteOrderMark)
         } else if text.starts_with(quotes) || text.ends_with(quotes) {
             Some(Self::Quoted)
+        } else if ABSENT_WORDS
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+        {
+            Some(Self::Absent)
         } else if placeholders
             .into_iter()
             .any(|(open, close)| between(open, close))
@@ -154,9 +175,8 @@ impl KeyDefect {
                 .is_some_and(|name| !name.is_empty() && is_word(name))
         {
             Some(Self::Placeholder)
-        } else if ["env:", "file:", "op://", "$env:", "$file:"]
-            .into_iter()
-            .any(begins)
+        } else if ["env:", "file:", "$env:", "$file:"].into_iter().any(begins)
+            || text.contains("://")
         {
             Some(Self::Reference)
         } else if begins("bearer ") {
@@ -171,6 +191,8 @@ impl KeyDefect {
             Some(Self::Masked)
         } else if text.contains('\0') {
             Some(Self::Utf16)
+        } else if text.contains('#') {
+            Some(Self::Comment)
         } else if is_example(text) {
             Some(Self::Example)
         } else if text.contains(char::is_whitespace) {
@@ -182,6 +204,20 @@ impl KeyDefect {
         }
     }
 }
+
+/// Texts that programs and templates write where a value is missing.
+const ABSENT_WORDS: &[&str] = &[
+    "null",
+    "undefined",
+    "none",
+    "nil",
+    "nan",
+    "unset",
+    "empty",
+    "true",
+    "false",
+    "[object Object]",
+];
 
 /// Words of examples that stand for a key, without the signs between them.
 const EXAMPLE_WORDS: &[&str] = &[
@@ -377,6 +413,23 @@ mod tests {
             ("{{key}}", Some(KeyDefect::Placeholder)),
             ("<your key>", Some(KeyDefect::Placeholder)),
             ("%PORTKEY_API_KEY%", Some(KeyDefect::Placeholder)),
+            ("{env:PORTKEY_API_KEY}", Some(KeyDefect::Placeholder)),
+            ("{PORTKEY_API_KEY}", Some(KeyDefect::Placeholder)),
+            ("${{ secrets.KEY }}", Some(KeyDefect::Placeholder)),
+            ("#{KEY}", Some(KeyDefect::Placeholder)),
+            ("#{KEY}#", Some(KeyDefect::Placeholder)),
+            ("[key]", Some(KeyDefect::Placeholder)),
+            ("@KEY@", Some(KeyDefect::Placeholder)),
+            ("null", Some(KeyDefect::Absent)),
+            ("undefined", Some(KeyDefect::Absent)),
+            ("None", Some(KeyDefect::Absent)),
+            ("NIL", Some(KeyDefect::Absent)),
+            ("true", Some(KeyDefect::Absent)),
+            ("[object Object]", Some(KeyDefect::Absent)),
+            ("abc#comment", Some(KeyDefect::Comment)),
+            ("abc # comment", Some(KeyDefect::Comment)),
+            ("https://api.portkey.ai/v1", Some(KeyDefect::Reference)),
+            ("nullable-1", None),
             ("env:PORTKEY_API_KEY", Some(KeyDefect::Reference)),
             ("file:/run/secrets/key", Some(KeyDefect::Reference)),
             ("op://vault/portkey/key", Some(KeyDefect::Reference)),
