@@ -51,7 +51,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReportBudgets {
-    /// Only limits in this state; all when left out.
+    /// Only these.
     state: Option<BudgetState>,
     /// How many; 12 when left out.
     #[schemars(range(min = 1, max = 100), extend("x-publish" = "hidden"))]

@@ -56,7 +56,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Report costs
 ///
-/// Spending of a period in US dollars, by workspace or another dimension, beside that of the period before.
+/// Spending in US dollars, by workspace or another dimension, beside the period before.
 /// Also from, to (times), workspace_slug, limit.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
@@ -69,7 +69,7 @@ struct ReportCosts {
     /// Until, with `from`; now when left out.
     #[schemars(extend("x-publish" = "hidden"))]
     to: Option<EndTime>,
-    /// What to split by; `workspace` when left out.
+    /// `workspace` when left out.
     by: Option<Dimension>,
     /// The key, for `metadata`.
     metadata_key: Option<String>,
@@ -79,7 +79,7 @@ struct ReportCosts {
     /// How many groups; 10 when left out.
     #[schemars(range(min = 1, max = 100), extend("x-publish" = "hidden"))]
     limit: Option<u32>,
-    /// Return the groups as CSV.
+    /// Groups as CSV.
     csv: Option<bool>,
     /// Add a chart.
     chart: Option<Chart>,

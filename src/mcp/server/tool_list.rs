@@ -237,20 +237,22 @@ fn tool_meta(operation: &Operation) -> MetaObject {
 /// Builds the MCP tool of an operation.
 pub fn build_tool(published: &CompiledOperation) -> Tool {
     let hints = published.operation().hints();
+    // Some clients read the title of the annotations alone.
+    let mut annotations = ToolAnnotations::with_title(published.title())
+        .read_only(hints.read_only)
+        .destructive(hints.destructive)
+        .open_world(hints.open_world);
+    // This hint has a meaning for writes only.
+    if !hints.read_only {
+        annotations = annotations.idempotent(hints.idempotent);
+    }
     let mut tool = Tool::new(
         published.operation().name(),
         published.description().to_owned(),
         published.schema().clone(),
     )
     .with_title(published.title())
-    .with_annotations(
-        // Some clients read the title of the annotations alone.
-        ToolAnnotations::with_title(published.title())
-            .read_only(hints.read_only)
-            .destructive(hints.destructive)
-            .idempotent(hints.idempotent)
-            .open_world(hints.open_world),
-    );
+    .with_annotations(annotations);
     tool.meta = Some(tool_meta(published.operation())).filter(|meta| !meta.0.is_empty());
     tool
 }

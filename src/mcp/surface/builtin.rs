@@ -88,14 +88,14 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
         post::<Execute>("create-operation", "/").destructive().open_world().with_docs(
             "Create",
-            "Calls an operation that creates or adds something. `search-operations` finds it.",
+            "Calls an operation that creates or adds something.",
         ),
         BuiltinAction::Execute(Effect::Create),
     ),
     (
         delete::<Execute>("delete-operation", "/").with_docs(
             "Delete",
-            "Calls an operation that removes something. `search-operations` finds it.",
+            "Calls an operation that removes something.",
         ),
         BuiltinAction::Execute(Effect::Delete),
     ),
@@ -105,8 +105,8 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
         get::<Execute>("read-operation", "/").open_world().with_docs(
             "Read",
-            "Calls an operation that changes nothing. `search-operations` finds it; describing it first is \
-             optional, since a call that is wrong is answered with what the operation takes.",
+            "Calls an operation that changes nothing. Describing it first is optional: a wrong call is told what \
+             it takes.",
         ),
         BuiltinAction::Execute(Effect::Read),
     ),
@@ -123,8 +123,8 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
     (
         put::<Execute>("update-operation", "/").destructive().not_idempotent().with_docs(
             "Update",
-            "Calls an operation that changes what is there. Fields left out stay as they are, unless its \
-             description says otherwise. `search-operations` finds it.",
+            "Calls an operation that changes something. Fields left out stay, unless its description says \
+             otherwise.",
         ),
         BuiltinAction::Execute(Effect::Update),
     ),
@@ -133,15 +133,15 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
 
 /// Find operations
 ///
-/// Names the operations that do what you ask for, best first, the tool that calls each, and tools for the
-/// whole task. Say it in a few words of any large language.
+/// Names operations for a task, best first, with the tool that calls each, and tools for the whole task. In any
+/// large language.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Search {
-    /// What is to be done, such as `turn off a provider`.
+    /// Task, such as `turn off a provider`.
     #[schemars(length(min = 1, max = 300))]
     query: String,
-    /// Only operations that do this.
+    /// Only these.
     effect: Option<Word>,
     /// How many; 8 when left out.
     #[schemars(range(min = 1, max = 30))]
@@ -160,41 +160,40 @@ enum Word {
 
 /// Describe an operation
 ///
-/// Says what an operation does and needs, and which arguments it takes, as JSON Schema.
+/// Says what an operation does and needs, with its arguments as JSON Schema.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Describe {
-    /// Its name, such as `create-integration`.
+    /// Such as `create-integration`.
     operation: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Execute {
-    /// Its name, such as `list-all-integrations`.
+    /// Found by `search-operations`.
     operation: String,
-    /// What the operation takes; may be left out where it needs nothing.
+    /// Arguments that it takes.
     arguments: Option<JsonMap>,
 }
 
 /// Read a result
 ///
-/// Reads on in an answer that came `truncated`: a part of it, page by page, or what a search finds. The call
-/// itself is not repeated.
+/// Reads more of a `truncated` answer: a part, page by page, or what a search finds. Does not repeat the call.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReadResult {
     /// As `truncated` has it.
     handle: String,
-    /// JSON Pointer to the part, such as `/data/0/name`; the whole when left out.
+    /// JSON Pointer, such as `/data/0/name`.
     #[schemars(length(max = 2048))]
     pointer: Option<String>,
-    /// How many items, entries or characters to pass over.
+    /// Items, entries or characters to skip.
     offset: Option<u32>,
-    /// How many to return at most.
+    /// How many to return.
     #[schemars(range(min = 1))]
     limit: Option<u32>,
-    /// Text to look for in names and values there.
+    /// Text to find in names and values.
     #[schemars(length(min = 1, max = 256))]
     search: Option<String>,
 }
@@ -220,7 +219,7 @@ struct ListChanges {
     /// Id of the change after which the page begins.
     #[schemars(extend("x-publish" = "hidden"))]
     before: Option<String>,
-    /// Up to 100.
+    /// How many.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
@@ -256,7 +255,7 @@ struct UndoChange {
 struct PlanChanges {
     /// The writes.
     steps: Option<Vec<PlanStep>>,
-    /// Instead of `steps`: the same as YAML.
+    /// The steps as YAML instead.
     document: Option<String>,
 }
 
@@ -279,8 +278,8 @@ struct PlanStep {
 
 /// Apply a plan
 ///
-/// Makes the writes of a plan in their order, if nothing has changed since. Stops at the first failure. Called
-/// again it goes on, without a write twice.
+/// Makes the writes of a plan in order, if nothing has changed since. Stops at the first failure; a repeated call
+/// goes on.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ApplyPlan {
@@ -290,8 +289,7 @@ struct ApplyPlan {
 
 /// Who am I
 ///
-/// Says who calls, what this server leaves on offer, and what the Portkey key may do as far as a few cheap
-/// reads tell: ask before learning it from refusals.
+/// Says who calls, what this server offers, and what the Portkey key may do, as far as a few cheap reads tell.
 #[derive(Deserialize, JsonSchema)]
 struct WhoAmI {}
 
