@@ -103,7 +103,7 @@ impl Webhook {
                     failure
                 }
                 // The address may be a secret.
-                Err(error) => portkey_bounded_file::with_causes(&error.without_url()),
+                Err(error) => network_error::describe_request_error(error),
             };
             match delays.next() {
                 Some(delay) => sleep(*delay).await,

@@ -19,12 +19,21 @@ pub(super) async fn check(
         build_client(|| Ok::<_, anyhow::Error>(builder()?.no_proxy().timeout(REQUEST_TIMEOUT)))?;
     let answer = client.get(url.clone()).send().await;
     let url = redact_credentials(url);
-    let answer = answer
+    let mut answer = answer
         .map_err(|error| anyhow!("{url} is down: {}", network_error::describe_cause(&error)))?;
-    if !answer.status().is_success() {
-        bail!("{url} answered {}", answer.status());
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
     }
-    Ok(())
+    // The beginning of the answer tells a port that speaks TLS.
+    let start = answer.chunk().await.ok().flatten().unwrap_or_default();
+    match network_error::is_plain_http_answer(status, &start) {
+        true => bail!(
+            "{url} answered {status}: {}",
+            network_error::PLAIN_HTTP_ON_TLS_PORT
+        ),
+        false => bail!("{url} answered {status}"),
+    }
 }
 
 /// Removes user, password and query from an address that is printed.

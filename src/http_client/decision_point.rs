@@ -56,7 +56,7 @@ impl DecisionPointError {
 
 impl From<reqwest::Error> for DecisionPointError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Unreachable(network_error::describe_cause(&error.without_url()))
+        Self::Unreachable(network_error::describe_request_error(error))
     }
 }
 

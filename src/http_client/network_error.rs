@@ -1,8 +1,8 @@
 //! Describes failed connections to the people who can fix them, and checks the proxy variables.
 
-use std::{env, error::Error, ffi::OsString, io, sync::atomic::Ordering};
+use std::{env, error::Error, ffi::OsString, fmt, io, sync::atomic::Ordering};
 
-use http::Uri;
+use http::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::{CertificateError, InvalidMessage};
 
@@ -10,16 +10,106 @@ use super::HAS_NO_ROOTS;
 
 /// Describes the innermost cause of an error; the outer ones only say that sending failed.
 pub(crate) fn describe_cause(error: &(dyn Error + 'static)) -> String {
+    let request = error.downcast_ref::<reqwest::Error>();
+    let is_plain_http = request.is_some_and(was_sent_in_plain_http);
+    describe_innermost(error, is_plain_http)
+}
+
+/// Describes the failure of a request without its address.
+pub(crate) fn describe_request_error(error: reqwest::Error) -> String {
+    RequestError::from(error).to_string()
+}
+
+/// The failure of a request without its address, which may hold ids and passwords. It is displayed as
+/// [`describe_cause`] describes it.
+#[derive(Debug)]
+pub(crate) struct RequestError {
+    pub(crate) error: reqwest::Error,
+    is_plain_http: bool,
+}
+
+impl From<reqwest::Error> for RequestError {
+    fn from(error: reqwest::Error) -> Self {
+        let is_plain_http = was_sent_in_plain_http(&error);
+        let error = error.without_url();
+        Self {
+            error,
+            is_plain_http,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&describe_innermost(&self.error, self.is_plain_http))
+    }
+}
+
+fn was_sent_in_plain_http(error: &reqwest::Error) -> bool {
+    error.url().is_some_and(|url| url.scheme() == "http")
+}
+
+fn describe_innermost(error: &(dyn Error + 'static), is_plain_http: bool) -> String {
     let mut innermost = error;
     loop {
         if let Some(description) = describe_known_error(innermost) {
             return description;
+        }
+        if is_plain_http && is_lost_connection(innermost) {
+            return format!("{innermost}; {HTTPS_HINT}");
         }
         let Some(source) = next_cause(innermost) else {
             return innermost.to_string();
         };
         innermost = source;
     }
+}
+
+const HTTPS_HINT: &str = "if the port speaks TLS, the address has to begin with https://";
+
+/// Returns true if the other end closed the connection before its answer, as many TLS servers do that get plain HTTP.
+fn is_lost_connection(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return error.is_incomplete_message();
+    }
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        )
+    )
+}
+
+/// Parts of the answers of TLS servers to plain HTTP, lowercase: this program, Go, nginx, Apache httpd and Tomcat.
+const PLAIN_HTTP_ANSWERS: &[&str] = &[
+    "this port speaks tls, and the request came in plain http",
+    "sent an http request to an https server",
+    "plain http request was sent to https port",
+    "speaking plain http to an ssl-enabled server port",
+    "this combination of host and port requires tls",
+];
+
+/// Maximum length of the part of an answer that is searched for these texts, in bytes.
+const MAX_SEARCHED_BYTES: usize = 4 << 10;
+
+/// Explanation of such an answer.
+pub(crate) const PLAIN_HTTP_ON_TLS_PORT: &str = "a request in plain HTTP came to a port that speaks TLS. Let the address \
+    begin with https://; if it does, the proxy behind it uses plain HTTP";
+
+/// Returns true if the answer comes from a port that speaks TLS, and that got plain HTTP.
+pub(crate) fn is_plain_http_answer(status: StatusCode, body: &[u8]) -> bool {
+    if status != StatusCode::BAD_REQUEST {
+        return false;
+    }
+    let start = body.get(..MAX_SEARCHED_BYTES).unwrap_or(body);
+    let text = String::from_utf8_lossy(start).to_ascii_lowercase();
+    PLAIN_HTTP_ANSWERS
+        .iter()
+        .any(|answer| text.contains(answer))
 }
 
 /// Beginning of the verifier's error on a machine that trusts no authority. No type is exported for this error.
@@ -63,9 +153,9 @@ fn describe_known_error(error: &(dyn Error + 'static)) -> Option<String> {
         .downcast_ref::<hyper::Error>()
         .is_some_and(hyper::Error::is_parse)
     {
-        let message = "what answers there does not speak HTTP; if the port speaks TLS, the address has to \
-                    begin with https://";
-        return Some(message.to_owned());
+        return Some(format!(
+            "what answers there does not speak HTTP; {HTTPS_HINT}"
+        ));
     }
     match error.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -289,6 +379,24 @@ mod tests {
             assert_eq!(found, invalid.map(InvalidProxy), "{variables:?}");
             let message = found.map(|error| error.to_string()).unwrap_or_default();
             assert!(!message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn answer_of_a_tls_port_is_recognised() {
+        let nginx = "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>";
+        let go = "Client sent an HTTP request to an HTTPS server.\n";
+        let long = format!("{}{go}", " ".repeat(MAX_SEARCHED_BYTES));
+        for (status, body, expected) in [
+            (StatusCode::BAD_REQUEST, nginx, true),
+            (StatusCode::BAD_REQUEST, go, true),
+            (StatusCode::OK, go, false),
+            (StatusCode::BAD_REQUEST, &long, false),
+            (StatusCode::BAD_REQUEST, r#"{"message":"no"}"#, false),
+            (StatusCode::BAD_REQUEST, "", false),
+        ] {
+            let found = is_plain_http_answer(status, body.as_bytes());
+            assert_eq!(found, expected, "{status} {body}");
         }
     }
 

@@ -42,7 +42,7 @@ pub enum FileError {
 
 impl From<reqwest::Error> for FileError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Transport(TransportCause(error.without_url()))
+        Self::Transport(error.into())
     }
 }
 

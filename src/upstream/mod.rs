@@ -135,14 +135,20 @@ fn too_large_advice(doubt: RetrySafety) -> String {
 
 /// A transport error, displayed without the address it occurred on.
 #[derive(Debug)]
-pub struct TransportCause(reqwest::Error);
+pub struct TransportCause(network_error::RequestError);
+
+impl From<reqwest::Error> for TransportCause {
+    fn from(error: reqwest::Error) -> Self {
+        Self(error.into())
+    }
+}
 
 impl fmt::Display for TransportCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_connect() && self.0.is_timeout() {
+        if self.0.error.is_connect() && self.0.error.is_timeout() {
             return f.write_str("no connection was made within the --connect-timeout");
         }
-        f.write_str(&network_error::describe_cause(&self.0))
+        self.0.fmt(f)
     }
 }
 
@@ -292,22 +298,20 @@ impl UpstreamClient {
             Ok(Ok(answer) | Err(AttemptFailure::Busy(answer))) => {
                 Ok(answer.with_attempts(attempts, is_doubtful))
             }
-            Ok(Err(AttemptFailure::Transport(error))) if error.is_connect() && !arrived => {
+            Ok(Err(AttemptFailure::Transport(cause))) if cause.0.error.is_connect() && !arrived => {
                 let place = UpstreamEndpoint::new(&request.url, self.settings.proxies);
                 Err(SendError::Unreachable {
                     upstream,
                     place,
-                    cause: TransportCause(error),
+                    cause,
                 })
             }
-            Ok(Err(AttemptFailure::Transport(error))) if error.is_builder() => {
-                Err(SendError::InvalidRequest(upstream, TransportCause(error)))
+            Ok(Err(AttemptFailure::Transport(cause))) if cause.0.error.is_builder() => {
+                Err(SendError::InvalidRequest(upstream, cause))
             }
-            Ok(Err(AttemptFailure::Transport(error))) => Err(SendError::Interrupted(
-                upstream,
-                TransportCause(error),
-                doubt,
-            )),
+            Ok(Err(AttemptFailure::Transport(cause))) => {
+                Err(SendError::Interrupted(upstream, cause, doubt))
+            }
             Ok(Err(AttemptFailure::TooLarge)) => Err(SendError::TooLarge(
                 upstream,
                 self.settings.max_response_bytes,
@@ -497,7 +501,7 @@ enum AttemptFailure {
     /// The upstream is temporarily unavailable or limits the rate.
     Busy(UpstreamResponse),
     /// The connection failed, before or during the response.
-    Transport(reqwest::Error),
+    Transport(TransportCause),
     /// The response is too large.
     TooLarge,
 }
@@ -506,7 +510,7 @@ impl AttemptFailure {
     fn can_retry(&self, repeatable: bool) -> bool {
         match self {
             Self::Busy(_) => repeatable,
-            Self::Transport(error) if error.is_builder() => false,
+            Self::Transport(cause) if cause.0.error.is_builder() => false,
             // A request that was never sent can be retried even if it must not be carried out
             // twice.
             Self::Transport(_) => repeatable || self.is_unsent(),
@@ -516,7 +520,7 @@ impl AttemptFailure {
 
     /// Returns true if no connection was made, so that nothing was sent.
     fn is_unsent(&self) -> bool {
-        matches!(self, Self::Transport(error) if error.is_connect())
+        matches!(self, Self::Transport(cause) if cause.0.error.is_connect())
     }
 
     /// Returns true if the attempt may have taken effect.
@@ -538,8 +542,6 @@ impl AttemptFailure {
 
 impl From<reqwest::Error> for AttemptFailure {
     fn from(error: reqwest::Error) -> Self {
-        // The address is known from the settings; in errors it would repeat ids and passwords in
-        // userinfo.
-        Self::Transport(error.without_url())
+        Self::Transport(error.into())
     }
 }

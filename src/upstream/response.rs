@@ -13,7 +13,7 @@ use super::{
     RetrySafety,
     details::{self, ErrorDetail},
 };
-use crate::security::sanitize::first_chars;
+use crate::{http_client::network_error, security::sanitize::first_chars};
 
 /// A response as received, with any status.
 #[derive(Clone, Debug)]
@@ -263,6 +263,10 @@ impl UpstreamResponse {
         let what = self.content_type.as_deref().unwrap_or("no content type");
         let (message, kind) = match length {
             0 => (status_text(self.status), UpstreamErrorKind::ErrorStatus),
+            _ if network_error::is_plain_http_answer(self.status, &self.body) => (
+                network_error::PLAIN_HTTP_ON_TLS_PORT.to_owned(),
+                UpstreamErrorKind::UnrecognizedResponse,
+            ),
             _ => (
                 format!("{length} bytes that are no JSON ({what})"),
                 UpstreamErrorKind::UnrecognizedResponse,

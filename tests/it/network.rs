@@ -75,8 +75,8 @@ async fn invalid_proxy_variable_fails_the_start_with_its_name() {
     assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
     // Irrelevant, because the sandbox sends nothing.
     let sandboxed = [("HTTPS_PROXY", "http://")];
-    let outcome = call_with_env("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
-    assert!(outcome.is_ok(), "{outcome:?}");
+    let (ok, text) = run_apart(&["call", "list-labels", "--sandbox"], &sandboxed).await;
+    assert!(ok, "{text}");
 }
 
 #[tokio::test]
@@ -229,6 +229,7 @@ fn port_in_use_is_reported_with_the_option_to_change() {
                 "--sandbox",
                 "--listen",
                 "127.0.0.1:0",
+                "--approve-deletes",
                 "--admin-listen",
                 &address,
             ],
@@ -253,10 +254,8 @@ async fn embedded_sandbox_ignores_proxies() {
         ("HTTP_PROXY", "http://127.0.0.1:1"),
         ("ALL_PROXY", "http://127.0.0.1:1"),
     ];
-    let answered = call_with_env("http://portkey.invalid/v1", &variables, &["--sandbox"])
-        .await
-        .unwrap();
-    assert_eq!(answered["object"], "list");
+    let (ok, text) = run_apart(&["call", "list-all-integrations", "--sandbox"], &variables).await;
+    assert!(ok && text.contains("\"object\": \"list\""), "{text}");
 }
 
 /// An upstream behind a certificate of a private CA; the client offers HTTP/2.
@@ -452,6 +451,75 @@ async fn tls_on_a_plain_port_of_the_server_is_logged() {
         line.contains("INFO") && line.contains("127.0.0.1"),
         "{line}"
     );
+}
+
+/// Plain HTTP to a TLS port is told by calls, `doctor` and `health`, whatever the port answers.
+#[tokio::test]
+async fn plain_http_on_a_tls_port_is_explained_to_the_client() {
+    struct Case {
+        name: &'static str,
+        base_url: String,
+        expected: &'static str,
+    }
+    let (closing, _) = start_tls_upstream().await;
+    let nginx = MockUpstream::start(|_| {
+        http_response(
+            "400 Bad Request",
+            "content-type: text/html\r\n",
+            "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>",
+        )
+    })
+    .await;
+    let alert = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let alert_url = format!("http://{}/v1", alert.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = alert.accept().await {
+            _ = stream.read(&mut [0; 4096]).await;
+            // An alert of TLS: unexpected message.
+            _ = stream.write_all(&[21, 3, 1, 0, 2, 2, 10]).await;
+            _ = stream.shutdown().await;
+        }
+    });
+    let cases = [
+        Case {
+            name: "a server that closes the connection",
+            base_url: closing.replace("https://", "http://"),
+            expected: "if the port speaks TLS, the address has to begin with https://",
+        },
+        Case {
+            name: "a server that sends an alert",
+            base_url: alert_url,
+            expected: "if the port speaks TLS, the address has to begin with https://",
+        },
+        Case {
+            name: "a server that answers",
+            base_url: nginx.base_url.clone(),
+            expected: "speaks TLS",
+        },
+    ];
+    for Case {
+        name,
+        base_url,
+        expected,
+    } in cases
+    {
+        let text = call_with_env(&base_url, &[], &[]).await.unwrap_err();
+        assert!(
+            text.contains(expected) && text.contains("https://"),
+            "{name}: {text}"
+        );
+        for args in [
+            &["doctor", "--api-key", "k", "--base-url", &base_url][..],
+            &["health", "--url", &base_url],
+        ] {
+            let (ok, text) = run_apart(args, &[]).await;
+            assert!(!ok, "{name} {args:?}: {text}");
+            assert!(
+                text.contains(expected) && text.contains("https://"),
+                "{name} {args:?}: {text}"
+            );
+        }
+    }
 }
 
 /// Starts a TLS server that responds with the offered protocols. Returns its URL and the PEM of its

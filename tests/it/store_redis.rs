@@ -316,4 +316,26 @@ async fn redis_certificate_is_verified() {
         let message = error.unwrap_err().to_string();
         assert!(message.contains("certificate"), "{message}");
     }
+    let plain = format!("redis://localhost:{}", server.port()).into();
+    let plain = Store::connect(Some(&plain), &[], LONG_TIMEOUT)
+        .await
+        .unwrap();
+    for error in run_all_operations(&plain).await {
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("begin with rediss://"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn redis_without_tls_is_told_from_one_that_is_slow() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let server = RedisServer::start();
+    let url = server.url().replace("redis://", "rediss://").into();
+    let timeout = Duration::from_millis(100);
+    let store = Store::connect(Some(&url), &[], timeout).await.unwrap();
+    let error = use_once(&store, &test_key("a"), HOUR).await;
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("begin with redis://"), "{message}");
 }

@@ -61,7 +61,7 @@ impl IssuerError {
 
 impl From<reqwest::Error> for IssuerError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Unreachable(network_error::describe_cause(&error.without_url()))
+        Self::Unreachable(network_error::describe_request_error(error))
     }
 }
 

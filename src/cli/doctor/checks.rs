@@ -241,8 +241,18 @@ pub(super) async fn check_connection(report: &mut Report, options: &Options) {
         );
     }
     match request_without_key(options, url).await {
-        Ok(answer) => {
+        Ok(mut answer) => {
             let status = answer.status();
+            let start = answer.chunk().await.ok().flatten().unwrap_or_default();
+            if network_error::is_plain_http_answer(status, &start) {
+                report.advise(
+                    CONNECTION,
+                    Status::Failure,
+                    format_args!("{place} answers {status}: the port speaks TLS"),
+                    "give an address that begins with https:// as --base-url; if it does, see to the proxy behind it",
+                );
+                return;
+            }
             let message = format_args!("{place} answers ({status} to a request without a key)");
             report.add(CONNECTION, Status::Ok, message);
             check_clock(report, &answer);

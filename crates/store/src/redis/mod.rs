@@ -483,7 +483,7 @@ impl RedisStore {
                 Ok((connection, link.generation))
             }
             Err(error) => {
-                let error = self.to_store_error(&error);
+                let error = self.to_connection_error(&error);
                 link.last_failure = Some((error.clone(), Instant::now() + RECONNECT_DELAY));
                 Err(error)
             }
@@ -525,6 +525,25 @@ impl RedisStore {
             },
             None => self.unavailable(describe_error(error)),
         }
+    }
+
+    /// Returns the error of a connection that could not be made, with a hint where the address may name the other
+    /// protocol: servers with TLS close a connection without, and others wait for more of a handshake.
+    fn to_connection_error(&self, error: &RedisError) -> StoreError {
+        let is_tls = matches!(
+            self.client.get_connection_info().addr(),
+            ConnectionAddr::TcpTls { .. }
+        );
+        let hint = match is_tls {
+            false if error.is_connection_dropped() => {
+                "if that port speaks TLS, the address has to begin with rediss://"
+            }
+            true if error.is_timeout() => {
+                "if that port does not speak TLS, the address has to begin with redis://"
+            }
+            _ => return self.to_store_error(error),
+        };
+        self.unavailable(format!("{}; {hint}", describe_error(error)))
     }
 
     fn unavailable(&self, reason: String) -> StoreError {
