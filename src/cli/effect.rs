@@ -1,7 +1,10 @@
 //! Which options have an effect: on which command, and beside which other options. One that has none is rejected, so
 //! that nobody relies on it.
 
+use std::path::Path;
+
 use clap::{Arg, ArgMatches, Command, error::ErrorKind, parser::ValueSource};
+use portkey_bounded_file::{MAX_KEY_BYTES, read_to_string};
 
 use super::config::{CONFIG_ID, FileSources};
 
@@ -114,6 +117,22 @@ impl Given<'_> {
         ]) || self.has_callers()
     }
 
+    /// Returns true if the console has something to show: calls that wait, an audit log, or a history.
+    fn fills_console(&self) -> bool {
+        self.may_need_approval() || self.is_set("audit_log") || self.keeps_journal()
+    }
+
+    /// Returns true if the sandbox takes the key of this option. A file that cannot be read is reported where the
+    /// key is.
+    fn may_be_sandbox_key(&self, id: &str) -> bool {
+        let key = self.value(id).unwrap_or_default();
+        match id {
+            "api_key_file" => read_to_string(Path::new(key), MAX_KEY_BYTES)
+                .map_or(true, |key| key.contains(portkey_sandbox::KEY_PREFIX)),
+            _ => key.contains(portkey_sandbox::KEY_PREFIX),
+        }
+    }
+
     fn has_callers(&self) -> bool {
         self.is("auth", "token") || self.is("auth", "oauth")
     }
@@ -136,7 +155,59 @@ struct Condition {
     needs: &'static str,
 }
 
+const WITH_SANDBOX_KEY: &str = "with --sandbox, which gets no real key; leave one of them out, or give a key that \
+    begins with `sandbox-`";
+
 const CONDITIONS: &[Condition] = &[
+    Condition {
+        options: &["api_key"],
+        is_met: |given| !given.is_set("sandbox") || given.may_be_sandbox_key("api_key"),
+        needs: WITH_SANDBOX_KEY,
+    },
+    Condition {
+        options: &["api_key_file"],
+        is_met: |given| !given.is_set("sandbox") || given.may_be_sandbox_key("api_key_file"),
+        needs: WITH_SANDBOX_KEY,
+    },
+    Condition {
+        options: &[
+            "base_url",
+            "gateway_url",
+            "registry_url",
+            "enkrypt_api_key",
+            "enkrypt_api_key_file",
+            "enkrypt_base_url",
+        ],
+        is_met: |given| !given.is_set("sandbox"),
+        needs: "with --sandbox, which takes the place of Portkey and Enkrypt AI; leave one of them out",
+    },
+    Condition {
+        options: &[
+            "dry_run",
+            "approve_writes",
+            "approve_deletes",
+            "approve_sensitive",
+            "approve_by_name",
+        ],
+        is_met: |given| !given.is_set("read_only"),
+        needs: "with --read-only, which permits no write; leave one of them out",
+    },
+    Condition {
+        options: &[
+            "approve_writes",
+            "approve_deletes",
+            "approve_sensitive",
+            "approve_by_name",
+        ],
+        is_met: |given| !given.is_set("dry_run"),
+        needs: "with --dry-run, which sends no write; leave one of them out",
+    },
+    Condition {
+        options: &["admin_listen"],
+        is_met: |given| given.fills_console(),
+        needs: "where no call needs approval, and no audit log or history is kept: give --policy, one of \
+                --approve-writes, --approve-deletes and --approve-sensitive, or --audit-log or --journal",
+    },
     Condition {
         options: &[
             "admin_auth",

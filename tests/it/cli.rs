@@ -313,16 +313,22 @@ fn unencrypted_upstream_address_is_warned_about() {
         assert!(ok, "{args:?}: {log}");
         log.contains("unencrypted")
     };
-    for option in [
-        "--base-url",
-        "--gateway-url",
-        "--registry-url",
-        "--enkrypt-base-url",
+    for (option, variable) in [
+        ("--base-url", "PORTKEY_BASE_URL"),
+        ("--gateway-url", "PORTKEY_GATEWAY_URL"),
+        ("--registry-url", "PORTKEY_REGISTRY_URL"),
+        ("--enkrypt-base-url", "ENKRYPT_BASE_URL"),
     ] {
         assert!(warns(&[option, "http://portkey.example/v1"]), "{option}");
+        let unused = command(&["--sandbox"])
+            .env(variable, "http://portkey.example/v1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let log = String::from_utf8_lossy(&unused.stderr);
         assert!(
-            !warns(&[option, "http://portkey.example/v1", "--sandbox"]),
-            "{option}"
+            unused.status.success() && !log.contains("unencrypted"),
+            "{option}: {log}"
         );
         assert!(!warns(&[option, "http://127.0.0.1/v1"]), "{option}");
         assert!(!warns(&[option, "https://portkey.example/v1"]), "{option}");

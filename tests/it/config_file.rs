@@ -378,7 +378,13 @@ fn option_with_precedence_replaces_its_alternatives() {
     let file =
         ConfigFile::new("api-key-file = \"missing\"\njournal = \"journal.db\"\nsandbox = true\n");
     let (ok, text) = outcome(&file.run(
-        &["call", "list-labels", "--no-journal", "--api-key", "k"],
+        &[
+            "call",
+            "list-labels",
+            "--no-journal",
+            "--api-key",
+            "sandbox-admin",
+        ],
         &[],
     ));
     assert!(ok, "{text}");

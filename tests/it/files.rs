@@ -134,6 +134,7 @@ fn file_error_states_its_cause_once() {
             "--sandbox",
             "--listen",
             "127.0.0.1:0",
+            "--approve-deletes",
             "--admin-listen",
             "127.0.0.1:0",
             "--admin-file",

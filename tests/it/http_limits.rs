@@ -121,6 +121,7 @@ fn request_with_two_host_headers_is_rejected() {
         "/prefix",
         "--metrics-listen",
         "127.0.0.1:0",
+        "--approve-deletes",
         "--admin-listen",
         "127.0.0.1:0",
         "--admin-file",

@@ -8,6 +8,7 @@ use crate::support::process::{command, run_cli};
 
 /// Options that are rejected if they are given alone, to a server in the sandbox.
 const NEED_ANOTHER: &[&str] = &[
+    "admin-listen",
     "admin-auth",
     "admin-file",
     "admin-name-header",
@@ -39,7 +40,6 @@ const NEED_ANOTHER: &[&str] = &[
 const WORK_ALONE: &[&str] = &[
     "address-concurrency",
     "address-rate-limit",
-    "admin-listen",
     "allow-unauthenticated",
     "allowed-host",
     "allowed-origin",
@@ -119,6 +119,16 @@ const WORK_ALONE: &[&str] = &[
     "write-timeout",
 ];
 
+/// Options that have no effect with `--sandbox`.
+const OF_UPSTREAMS: &[&str] = &[
+    "api-key",
+    "base-url",
+    "enkrypt-api-key",
+    "enkrypt-base-url",
+    "gateway-url",
+    "registry-url",
+];
+
 /// Returns the option as it is given, with a value that its parser accepts.
 fn given(option: &Arg) -> String {
     let name = option.get_long().unwrap();
@@ -133,6 +143,7 @@ fn given(option: &Arg) -> String {
     let value = default.unwrap_or(match names.first().map_or("", |name| name.as_str()) {
         "URL" => "https://portkey.example/",
         "ADDRESS" => "127.0.0.1:0",
+        "KEY" => "pk-1",
         "NET" => "10.0.0.0/8",
         "HEADER" => "x-forwarded-user",
         "ORIGIN" => "https://console.example.com",
@@ -204,7 +215,7 @@ fn each_option_works_alone_or_says_what_it_needs() {
             .unwrap();
         let mut args = vec!["http"];
         let given = given(option);
-        if *name != "sandbox" {
+        if *name != "sandbox" && !OF_UPSTREAMS.contains(name) {
             args.push("--sandbox");
         }
         if *name != "listen" {
@@ -274,6 +285,68 @@ fn option_without_effect_stops_the_start() {
             expected: "`--admin-url` has no effect without --admin-listen",
         },
         Case {
+            args: &["--sandbox", "--api-key", "k"],
+            expected: "`--api-key` has no effect with --sandbox",
+        },
+        Case {
+            args: &[
+                "call",
+                "list-labels",
+                "--sandbox",
+                "--api-key-file",
+                "LICENSE",
+            ],
+            expected: "`--api-key-file` has no effect with --sandbox",
+        },
+        Case {
+            args: &["--sandbox", "--base-url", "https://portkey.example/v1"],
+            expected: "`--base-url` has no effect with --sandbox",
+        },
+        Case {
+            args: &["http", "--sandbox", "--gateway-url", "https://a.example"],
+            expected: "`--gateway-url` has no effect with --sandbox",
+        },
+        Case {
+            args: &["--sandbox", "--registry-url", "https://a.example"],
+            expected: "`--registry-url` has no effect with --sandbox",
+        },
+        Case {
+            args: &["--sandbox", "--enkrypt-api-key", "k"],
+            expected: "`--enkrypt-api-key` has no effect with --sandbox",
+        },
+        Case {
+            args: &["--sandbox", "--enkrypt-base-url", "https://a.example"],
+            expected: "`--enkrypt-base-url` has no effect with --sandbox",
+        },
+        Case {
+            args: &["--read-only", "--approve-writes"],
+            expected: "`--approve-writes` has no effect with --read-only",
+        },
+        Case {
+            args: &["http", "--sandbox", "--read-only", "--approve-deletes"],
+            expected: "`--approve-deletes` has no effect with --read-only",
+        },
+        Case {
+            args: &["--read-only", "--approve-sensitive"],
+            expected: "`--approve-sensitive` has no effect with --read-only",
+        },
+        Case {
+            args: &["--read-only", "--dry-run"],
+            expected: "`--dry-run` has no effect with --read-only",
+        },
+        Case {
+            args: &["--dry-run", "--approve-writes"],
+            expected: "`--approve-writes` has no effect with --dry-run",
+        },
+        Case {
+            args: &["apply", "a", "--sandbox", "--dry-run", "--approve-deletes"],
+            expected: "`--approve-deletes` has no effect with --dry-run",
+        },
+        Case {
+            args: &["http", "--sandbox", "--admin-listen", "127.0.0.1:0"],
+            expected: "`--admin-listen` has no effect where no call needs approval",
+        },
+        Case {
             args: &["health", "--api-key", "k"],
             expected: "`--api-key` has no effect on `portkey-mcp health`",
         },
@@ -316,6 +389,78 @@ fn unused_variable_is_a_warning() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
+}
+
+/// Many shells have these variables set.
+#[test]
+fn variables_of_an_upstream_do_not_stop_the_sandbox() {
+    let variables = [
+        ("PORTKEY_API_KEY", "pk-live"),
+        ("PORTKEY_BASE_URL", "https://portkey.example/v1"),
+        ("PORTKEY_GATEWAY_URL", "https://portkey.example/v1"),
+        ("PORTKEY_REGISTRY_URL", "https://portkey.example/v1"),
+        ("ENKRYPT_API_KEY", "ek-live"),
+        ("ENKRYPT_BASE_URL", "https://enkrypt.example"),
+        ("PORTKEY_MCP_APPROVE_SENSITIVE", "true"),
+    ];
+    let run = |args: &[&str]| {
+        let mut command = command(args);
+        let output = command
+            .envs(variables)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}");
+        text
+    };
+    assert_eq!(run(&["call", "list-labels", "--sandbox"]), "");
+    let text = run(&["stdio", "--sandbox", "--read-only"]);
+    for (name, _) in variables {
+        let expected = format!("({name}) has no effect with");
+        assert!(text.contains(&expected), "no {name} in {text}");
+    }
+    assert!(
+        !text.contains("pk-live") && !text.contains("ek-live"),
+        "{text}"
+    );
+}
+
+/// The console shows more than calls that wait, and the sandbox takes keys of its own.
+#[test]
+fn option_with_an_effect_beside_others_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "sandbox-workspace-ws-research\n").unwrap();
+    let key = key.to_str().unwrap();
+    let console = [
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        "admin.json",
+    ];
+    let cases: &[&[&str]] = &[
+        &["--api-key", "sandbox-admin"],
+        &["--api-key-file", key],
+        &["--approve-writes", "--approve-deletes", "--approve-by-name"],
+        &["--read-only", "--no-delete"],
+        &[&console[..], &["--approve-sensitive"]].concat(),
+        &[&console[..], &["--audit-log", "audit.jsonl"]].concat(),
+        &[&console[..], &["--journal", "journal.db"]].concat(),
+    ];
+    for args in cases {
+        let mut server = command(&["http", "--sandbox", "--listen", &taken]);
+        let output = server
+            .args(*args)
+            .env_remove("PORTKEY_MCP_NO_JOURNAL")
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("cannot listen"), "{args:?}: {text}");
+    }
 }
 
 /// A command may have an option of its own under the name of one of servers.

@@ -93,7 +93,7 @@ async fn token_is_exchanged_for_a_cookie() {
 async fn page_in_the_log_signs_in_without_a_file() {
     let mut command = ServerProcess::http()
         .sandbox()
-        .args(&["--admin-listen", "127.0.0.1:0"])
+        .args(&["--approve-deletes", "--admin-listen", "127.0.0.1:0"])
         .command();
     command.stdout(std::process::Stdio::null());
     command.stderr(std::process::Stdio::piped());

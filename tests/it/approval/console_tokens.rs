@@ -340,6 +340,7 @@ fn start_fails_without_what_the_console_needs() {
     let stdio = [
         "stdio",
         "--sandbox",
+        "--approve-deletes",
         "--admin-listen",
         "127.0.0.1:0",
         "--admin-auth",

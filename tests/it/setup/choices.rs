@@ -329,7 +329,8 @@ fn standard_error_is_not_named_from_the_root() {
 #[test]
 fn options_that_the_server_rejects_are_not_written() {
     let home = Home::new();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
+        (&["--read-only", "--dry-run"], "`--dry-run` has no effect"),
         (&["--audit-keep", "3"], "`--audit-keep` has no effect"),
         (&["--approve-by-name"], "`--approve-by-name` has no effect"),
         (&["--secrets", "file"], "--secrets-dir"),
