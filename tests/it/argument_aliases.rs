@@ -226,29 +226,41 @@ fn arguments_in_a_wrapper_count_beside_the_others() {
     assert!(errors.concat().contains("cannot be run dry"), "{errors:?}");
 }
 
+/// The text has no arguments, so that nothing is parsed, and JSON elsewhere keeps the whole of its limit.
+#[test]
+fn text_that_is_no_wrapper_does_not_count_as_json() {
+    let text = format!("{{{}", ",".repeat(50_000));
+    let conditions = json!([{ "key": "api_key", "value": "*" }]);
+    let rule = json!({ "type": "requests", "unit": "rpm", "value": 5, "data": text });
+    let mut args = rule.clone();
+    args["conditions"] = conditions.to_string().into();
+    let (_, body) = build_request("create-rate-limits-policy", &args).unwrap();
+    assert_eq!(body["conditions"], conditions);
+    assert_eq!(body["data"], rule["data"]);
+}
+
 #[test]
 fn flat_budget_has_the_defaults_of_the_other_server() {
     let budget = json!({ "credit_limit": 5, "periodic_reset": "monthly", "type": "cost" });
     let given = json!({ "credit_limit": 5, "alert_threshold": 4 });
+    let flat = |tool, mut args: Value, target| {
+        args["credit_limit"] = 5.into();
+        let body = json!({ "usage_limits": budget });
+        Case {
+            tool,
+            args,
+            target,
+            body,
+        }
+    };
     assert_requests(vec![
-        Case {
-            tool: "update-provider",
-            args: json!({ "slug": "p", "credit_limit": 5 }),
-            target: "/providers/p",
-            body: json!({ "usage_limits": budget }),
-        },
-        Case {
-            tool: "update-api-key",
-            args: json!({ "id": "k", "credit_limit": 5 }),
-            target: "/api-keys/k",
-            body: json!({ "usage_limits": budget }),
-        },
-        Case {
-            tool: "update-virtual-key",
-            args: json!({ "slug": "v", "credit_limit": 5 }),
-            target: "/virtual-keys/v",
-            body: json!({ "usage_limits": budget }),
-        },
+        flat("update-provider", json!({ "slug": "p" }), "/providers/p"),
+        flat("update-api-key", json!({ "id": "k" }), "/api-keys/k"),
+        flat(
+            "update-virtual-key",
+            json!({ "slug": "v" }),
+            "/virtual-keys/v",
+        ),
         // An object that the caller wrote says all that is meant.
         Case {
             tool: "update-provider",

@@ -13,7 +13,10 @@ use self::{
     path_name::PathName,
     place::{find_slot, is_given, parse_json},
 };
-use super::{BodyKind, Effect, Findings, JsonMap, Operation, is_same_name};
+use super::{
+    BodyKind, Effect, Findings, JsonMap, MAX_DEPTH, MAX_VALUES, Operation, is_same_name,
+    measure_json,
+};
 
 /// Maximum number of arguments of a call in which aliases are looked for. No operation has as many, and
 /// each unknown name is compared with each alias.
@@ -398,15 +401,8 @@ impl ArgumentAliases {
                 .find(|name| is_same_name(name, wrapper))
                 .cloned();
             let Some(given) = given else { continue };
-            let fields = match args.get(&given) {
-                Some(Value::Object(fields)) => fields.clone(),
-                Some(Value::String(text)) if text.trim_start().starts_with('{') => {
-                    match parse_json(text, findings) {
-                        Some(Value::Object(fields)) => fields,
-                        _ => continue,
-                    }
-                }
-                _ => continue,
+            let Some((fields, values)) = args.get(&given).and_then(read_wrapper) else {
+                continue;
             };
             // Those of this server are unwrapped, too, and then rejected by name.
             let is_own = |name: &str| {
@@ -415,7 +411,11 @@ impl ArgumentAliases {
             };
             let is_known =
                 |name: &String| is_spelling(name) || self.find(name).is_some() || is_own(name);
-            if !fields.is_empty() && fields.keys().all(is_known) {
+            // A text that is left as it is does not count as JSON.
+            if !fields.is_empty()
+                && fields.keys().all(is_known)
+                && findings.reserve_json_values(values)
+            {
                 args.shift_remove(&given);
                 add_unwrapped(&given, fields, args, findings);
             }
@@ -447,6 +447,21 @@ impl ArgumentAliases {
             _ => return,
         };
         add_unwrapped(BODY_WRAPPER, fields, args, findings);
+    }
+}
+
+/// Returns the fields of a wrapper, and the number of JSON values that its text adds to the arguments. `None` for
+/// anything else.
+fn read_wrapper(given: &Value) -> Option<(JsonMap, usize)> {
+    match given {
+        Value::Object(fields) => Some((fields.clone(), 0)),
+        Value::String(text) if text.trim_start().starts_with('{') => {
+            let (values, depth) = measure_json(text.as_bytes(), MAX_VALUES);
+            let fits = depth <= MAX_DEPTH && values <= MAX_VALUES;
+            let fields = fits.then(|| serde_json::from_str(text).ok()).flatten()?;
+            Some((fields, values))
+        }
+        _ => None,
     }
 }
 
