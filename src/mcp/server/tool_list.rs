@@ -212,6 +212,24 @@ fn spell_tool(names: ToolNames, tool: &mut Tool) {
 /// Maximum number of search terms in the hint of a tool. Clients search its name and texts, too.
 const MAX_HINT_TERMS: usize = 3;
 
+/// Maximum length of a hint in bytes, except for the first term, which is always whole.
+const MAX_HINT_BYTES: usize = 40;
+
+/// Joins the first search terms.
+fn search_hint(terms: &[&str]) -> String {
+    let mut hint = String::new();
+    for term in terms.iter().take(MAX_HINT_TERMS) {
+        if !hint.is_empty() {
+            if hint.len() + ", ".len() + term.len() > MAX_HINT_BYTES {
+                break;
+            }
+            hint.push_str(", ");
+        }
+        hint.push_str(term);
+    }
+    hint
+}
+
 /// Builds the `_meta` of a tool.
 ///
 /// Marks a tool whose results have untrusted content. Tells clients that search tools themselves
@@ -227,8 +245,7 @@ fn tool_meta(operation: &Operation) -> MetaObject {
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD_META_KEY.to_owned(), true.into());
     } else if !operation.search_terms().is_empty() {
-        let terms = operation.search_terms().iter().take(MAX_HINT_TERMS);
-        let hint = terms.copied().collect::<Vec<_>>().join(", ");
+        let hint = search_hint(operation.search_terms());
         meta.0.insert(SEARCH_HINT_META_KEY.to_owned(), hint.into());
     }
     meta
@@ -237,15 +254,12 @@ fn tool_meta(operation: &Operation) -> MetaObject {
 /// Builds the MCP tool of an operation.
 pub fn build_tool(published: &CompiledOperation) -> Tool {
     let hints = published.operation().hints();
-    // Some clients read the title of the annotations alone.
-    let mut annotations = ToolAnnotations::with_title(published.title())
+    // Some clients read the title of the annotations alone, and some want all hints.
+    let annotations = ToolAnnotations::with_title(published.title())
         .read_only(hints.read_only)
         .destructive(hints.destructive)
+        .idempotent(hints.idempotent)
         .open_world(hints.open_world);
-    // This hint has a meaning for writes only.
-    if !hints.read_only {
-        annotations = annotations.idempotent(hints.idempotent);
-    }
     let mut tool = Tool::new(
         published.operation().name(),
         published.description().to_owned(),

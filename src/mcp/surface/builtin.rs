@@ -133,7 +133,7 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
 
 /// Find operations
 ///
-/// Names operations for a task, best first, with the tool that calls each, and tools for the whole task. In any
+/// Names operations for a task, best first, with the tool that calls each, and tools for the whole task. Takes any
 /// large language.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
@@ -160,7 +160,7 @@ enum Word {
 
 /// Describe an operation
 ///
-/// Says what an operation does and needs, with its arguments as JSON Schema.
+/// Returns what an operation does, and its arguments as JSON Schema.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Describe {
@@ -179,7 +179,7 @@ struct Execute {
 
 /// Read a result
 ///
-/// Reads more of a `truncated` answer: a part, page by page, or what a search finds. Does not repeat the call.
+/// Reads more of a `truncated` answer: a part, a page, or what a search finds.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReadResult {
@@ -289,7 +289,7 @@ struct ApplyPlan {
 
 /// Who am I
 ///
-/// Says who calls, what this server offers, and what the Portkey key may do, as far as a few cheap reads tell.
+/// Says who calls, what this server offers, and what the Portkey key may do, as cheap reads tell.
 #[derive(Deserialize, JsonSchema)]
 struct WhoAmI {}
 
