@@ -31,8 +31,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::info;
 
-use super::{SEVERAL_HOSTS, has_several_hosts};
+use super::{SEVERAL_HOSTS, TLS_HANDSHAKE, has_several_hosts};
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -194,6 +195,7 @@ async fn serve_connection(
     // Responses are sent in several small writes. Without this, each would wait for an
     // acknowledgement.
     _ = stream.set_nodelay(true);
+    let peer = connection.peer();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let has_several_hosts = has_several_hosts(request.headers());
         let mut request: Request = request.map(Body::new);
@@ -212,12 +214,23 @@ async fn serve_connection(
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false);
-    // The outcome does not matter: the client is gone.
-    _ = timeout(
-        limits.timeout,
-        http.serve_connection(TokioIo::new(stream), service),
-    )
-    .await;
+    let served = async {
+        let mut first = [0];
+        let begun = timeout(limits.head_timeout, stream.peek(&mut first)).await;
+        if !matches!(begun, Ok(Ok(_))) {
+            return;
+        }
+        if first == [TLS_HANDSHAKE] {
+            info!(
+                address = %peer,
+                "connection refused: TLS on a port with plain HTTP. Clients call an address that begins with http://"
+            );
+        }
+        // A TLS client gets an error response, which shows it that this is no TLS. The outcome does not matter: the
+        // client is gone.
+        _ = http.serve_connection(TokioIo::new(stream), service).await;
+    };
+    _ = timeout(limits.timeout, served).await;
 }
 
 /// Locks a mutex. A panic in another thread does no harm, because no operation under these locks

@@ -24,6 +24,9 @@ use tokio::sync::watch;
 /// The byte order mark in UTF-8, which some clients write before the first message.
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// First byte of every TLS connection (RFC 8446 §5.1), and of no HTTP request.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// Message of the error response to a request with several `Host` headers.
 const SEVERAL_HOSTS: &str = "the request has more than one `Host` header; send one";
 

@@ -442,15 +442,19 @@ async fn machine_without_authorities_reaches_plain_http_and_explains_the_rest() 
 /// The client of a server is told in both directions; see also `http_request_to_a_tls_server_is_explained`.
 #[tokio::test]
 async fn tls_on_a_plain_port_of_the_server_is_logged() {
-    let mut server = serve_sandbox(&[]);
-    let url = server.url.replace("http://", "https://");
-    let (ok, text) = run_apart(&["health", "--url", &url], &[]).await;
-    assert!(!ok && text.contains("does not speak TLS"), "{text}");
-    let line = server.read_until("TLS on a port with plain HTTP");
-    assert!(
-        line.contains("INFO") && line.contains("127.0.0.1"),
-        "{line}"
-    );
+    let mut server = serve_sandbox(&["--metrics-listen", "127.0.0.1:0"]);
+    let line = server.read_until("serving metrics at ");
+    let metrics = line.split("serving metrics at ").nth(1).unwrap().trim();
+    for url in [server.url.clone(), metrics.to_owned()] {
+        let url = url.replace("http://", "https://");
+        let (ok, text) = run_apart(&["health", "--url", &url], &[]).await;
+        assert!(!ok && text.contains("does not speak TLS"), "{url}: {text}");
+        let line = server.read_until("TLS on a port with plain HTTP");
+        assert!(
+            line.contains("INFO") && line.contains("127.0.0.1"),
+            "{url}: {line}"
+        );
+    }
 }
 
 /// Plain HTTP to a TLS port is told by calls, `doctor` and `health`, whatever the port answers.

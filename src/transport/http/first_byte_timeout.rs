@@ -20,10 +20,8 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
-use super::{
-    plain_http_detector::TLS_HANDSHAKE,
-    write_monitor::{SocketStall, WriteMonitor},
-};
+use super::write_monitor::{SocketStall, WriteMonitor};
+use crate::transport::TLS_HANDSHAKE;
 
 /// Length of the HTTP/2 preface (RFC 9113 §3.4), in bytes. Once this many have arrived, the HTTP
 /// version is known.

@@ -11,8 +11,7 @@ use tokio::{
 };
 use tracing::info;
 
-/// First byte of every TLS connection (RFC 8446 §5.1), and of no HTTP request.
-pub(super) const TLS_HANDSHAKE: u8 = 22;
+use crate::transport::TLS_HANDSHAKE;
 
 const PLAIN_HTTP_RESPONSE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     This port speaks TLS, and the request came in plain HTTP. Call an address that begins with https://\n";
