@@ -47,7 +47,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct FindUsages {
-    /// Its kind.
+    /// Resource kind.
     ///
     /// Required: slugs are unique within a kind only.
     kind: Kind,
