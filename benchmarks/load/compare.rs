@@ -407,7 +407,8 @@ impl Connection {
     }
 
     fn request(&self, body: &str) -> Vec<u8> {
-        let (head, length) = (&self.head, body.len());
+        let head = &self.head;
+        let length = body.len();
         format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
     }
 
@@ -509,18 +510,21 @@ async fn http_round(
     for (what, call, alone, load, check) in work {
         let line = lines.first_mut().context("no connection")?;
         line.calls(call, alone / 4, check).await?;
-        let (cpu, started) = (process.cpu()?, Instant::now());
+        let cpu_before = process.cpu()?;
+        let started = Instant::now();
         let latencies = line.calls(call, alone, check).await?;
-        let (took, cpu) = (started.elapsed(), process.cpu()? - cpu);
+        let took = started.elapsed();
+        let cpu = process.cpu()? - cpu_before;
         let name = format!("{what}, one connection");
         add_sequential(&mut measured, &name, latencies, took, cpu);
         lines = call_all(lines, call, load / 8, check).await?;
-        let (cpu, started) = (process.cpu()?, Instant::now());
+        let cpu_before = process.cpu()?;
+        let started = Instant::now();
         lines = call_all(lines, call, load, check).await?;
         let result = LoadResult::new(
             load.next_multiple_of(CONNECTIONS),
             started.elapsed(),
-            process.cpu()? - cpu,
+            process.cpu()? - cpu_before,
         );
         let name = format!("{what}, {CONNECTIONS} connections");
         add_load(&mut measured, &name, &result);

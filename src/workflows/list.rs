@@ -29,10 +29,7 @@ impl List {
         args: JsonMap,
     ) -> Result<Self, CallError> {
         let list = Self::read_partly(steps, operation, args).await?;
-        match list.redacted.is_empty() {
-            true => Ok(list),
-            false => Err(redacted_answer(operation, &list.redacted).into()),
-        }
+        list.require_all_fields()
     }
 
     /// Reads a list without pages, whatever a policy redacts of it.
@@ -69,10 +66,7 @@ impl List {
         args: JsonMap,
     ) -> Result<Self, CallError> {
         let list = Self::read_pages_partly(steps, operation, args).await?;
-        match list.redacted.is_empty() {
-            true => Ok(list),
-            false => Err(redacted_answer(operation, &list.redacted).into()),
-        }
+        list.require_all_fields()
     }
 
     /// Reads the pages of a list, whatever a policy redacts of them.
@@ -103,6 +97,14 @@ impl List {
             list.items.extend(page);
         }
         Ok(list)
+    }
+
+    /// Requires a list of which no policy redacted a field.
+    fn require_all_fields(self) -> Result<Self, CallError> {
+        match self.redacted.is_empty() {
+            true => Ok(self),
+            false => Err(redacted_answer(self.operation, &self.redacted).into()),
+        }
     }
 
     fn is_complete(&self) -> bool {

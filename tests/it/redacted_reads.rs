@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::{
     official_client::{ConnectedClient, connect_everywhere},
     policy::PolicyFile,
-    upstream::{MockUpstream, ReceivedRequest, json_response},
+    rotation::{STARTED, start_upstream_with_successor},
+    upstream::MockUpstream,
 };
 
 /// A workflow, and a redaction of what it reads.
@@ -19,7 +20,7 @@ struct Case {
     paths: &'static str,
     /// Arguments, with `@prompt`, `@key` and `@virtual` for items of the sandbox.
     args: Value,
-    /// What the answer or the error says about it.
+    /// Part of the answer or of the error that names the redaction.
     expected: &'static str,
 }
 
@@ -206,7 +207,7 @@ async fn every_workflow_names_what_a_policy_hides_from_it() {
     }
 }
 
-/// What a policy hides is no difference to a snapshot that was taken without it.
+/// A field that a policy hides is no difference to a snapshot that was taken without the policy.
 #[tokio::test]
 async fn drift_leaves_out_what_a_policy_hides() {
     let scope = json!({ "kinds": ["configs"], "workspaces": ["ws-research"] });
@@ -227,28 +228,16 @@ async fn drift_leaves_out_what_a_policy_hides() {
 }
 
 /// An upstream with a key whose requests have moved to its successor.
-async fn upstream_with_successor() -> MockUpstream {
-    MockUpstream::start_by(move |request: &ReceivedRequest, _| {
-        let key = json!({ "id": "old", "name": "Agent", "type": "workspace-service",
-            "workspace_id": "ws-a", "scopes": ["logs.list"], "user_id": "u" });
-        let successor = json!({ "id": "new", "name": "Agent", "description": "Replaces key old",
-            "created_at": "2026-01-10T08:00:00Z", "user_id": "u" });
-        let target = request.target.as_str();
-        let answer = if request.method == "DELETE" {
-            json!({})
-        } else if target.contains("/analytics/") {
-            let total = if target.contains("api_key_ids=new") {
-                7
-            } else {
-                0
-            };
-            json!({ "data_points": [{ "timestamp": "2026-01-10T08:00:00Z", "total": total }] })
-        } else if target.contains("/api-keys/old") {
-            key
+async fn start_upstream() -> MockUpstream {
+    let key = json!({ "type": "workspace-service", "scopes": ["logs.list"], "user_id": "u" });
+    let successor = json!({ "user_id": "u" });
+    start_upstream_with_successor(key, successor, |target| {
+        let total = if target.contains("api_key_ids=new") {
+            7
         } else {
-            json!({ "total": 2, "object": "list", "data": [key, successor] })
+            0
         };
-        json_response(&answer.to_string())
+        json!({ "data_points": [{ "timestamp": STARTED, "total": total }] })
     })
     .await
 }
@@ -260,7 +249,7 @@ async fn rotation_goes_on_without_fields_that_it_does_not_need() {
         path: &'static str,
         /// State that `status` tells; empty if it fails.
         state: &'static str,
-        /// What `status`, and `finish` where it fails, say about the field.
+        /// Text about the field in the answer of `status`, and of `finish` where that fails.
         said: &'static str,
     }
     let cases = [
@@ -315,7 +304,7 @@ async fn rotation_goes_on_without_fields_that_it_does_not_need() {
         },
     ];
     for case in cases {
-        let upstream = upstream_with_successor().await;
+        let upstream = start_upstream().await;
         let policy = PolicyFile::with(&format!(
             "version: \"1\"\nrules:\n  - {{ name: r, redact: [\"{}\"], match: {{ tools: [{}] }} }}\n",
             case.path, case.reads

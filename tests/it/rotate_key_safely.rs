@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{
     form_client::{FormClient, connect_to},
     official_client::{ConnectedClient, connect_everywhere},
+    rotation::{STARTED, start_upstream_with_successor},
     server::ServerProcess,
-    upstream::{MockUpstream, ReceivedRequest, json_response},
+    upstream::{MockUpstream, ReceivedRequest},
 };
 
 async fn call(client: &ConnectedClient, tool: &'static str, args: Value) -> Value {
@@ -165,35 +166,20 @@ async fn idle_key_ends_and_a_key_rotates_in_place() {
 }
 
 /// An upstream with a key and its successor, and requests of both.
-async fn upstream_with_successor(old: u64, new: u64) -> MockUpstream {
-    MockUpstream::start_by(move |request: &ReceivedRequest, _| {
-        let successor = json!({ "id": "new", "name": "Agent", "description": "Replaces key old",
-            "created_at": STARTED });
-        let key = json!({ "id": "old", "name": "Agent", "workspace_id": "ws-a" });
-        let target = request.target.as_str();
-        let answer = if request.method == "DELETE" {
-            json!({})
-        } else if target.contains("/analytics/") {
-            // Requests of the hours before the start end with it.
-            let is_before = target.contains(&format!("time_of_generation_max={STARTED_DATE}"));
-            let total = match (target.contains("api_key_ids=new"), is_before) {
-                (true, _) => new,
-                (false, true) => 5,
-                (false, false) => old,
-            };
-            json!({ "summary": { "total": total }, "data_points": [{ "timestamp": STARTED, "total": total }] })
-        } else if target.contains("/api-keys/old") {
-            key
-        } else {
-            json!({ "total": 2, "object": "list", "data": [key, successor] })
+async fn start_upstream(old: u64, new: u64) -> MockUpstream {
+    start_upstream_with_successor(Value::Null, Value::Null, move |target| {
+        // Requests of the hours before the start end with it.
+        let is_before = target.contains(&format!("time_of_generation_max={STARTED_DATE}"));
+        let total = match (target.contains("api_key_ids=new"), is_before) {
+            (true, _) => new,
+            (false, true) => 5,
+            (false, false) => old,
         };
-        json_response(&answer.to_string())
+        json!({ "summary": { "total": total }, "data_points": [{ "timestamp": STARTED, "total": total }] })
     })
     .await
 }
 
-/// Time at which the successor was made.
-const STARTED: &str = "2026-01-10T08:00:00Z";
 const STARTED_DATE: &str = "2026-01-10T08";
 
 #[tokio::test]
@@ -226,7 +212,7 @@ async fn state_says_where_the_requests_are() {
         },
     ];
     for case in cases {
-        let upstream = upstream_with_successor(case.old, case.new).await;
+        let upstream = start_upstream(case.old, case.new).await;
         let server = ServerProcess::http()
             .upstream(&upstream.base_url)
             .api_key("pk-any-key-0123456789")

@@ -237,7 +237,7 @@ fn question_finds_a_read_first() {
     }
 }
 
-/// Who did it and when, in each language: a read comes first, whatever the object is.
+/// Questions after the person and the time, in each language: a read comes first, whatever the object is.
 #[test]
 fn question_about_the_past_finds_a_read_in_every_language() {
     let index = index_with_tools(&Catalog::full());
@@ -388,7 +388,7 @@ fn question_about_the_past_finds_a_read_in_every_language() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Where only reads are expected, nothing that destroys comes first: over all tasks, tuned or not.
+/// Tasks of which only reads are expected, tuned or not: nothing that destroys comes first.
 #[test]
 fn task_for_a_read_begins_with_nothing_destructive() {
     let catalog = Catalog::full();

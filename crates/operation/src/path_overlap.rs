@@ -38,7 +38,8 @@ impl PathOverlap {
     fn find(path: &'static str, other: &'static str) -> Option<Self> {
         let mut texts = Vec::new();
         let mut position = 0;
-        let (mut segments, mut others) = (path.split('/'), other.split('/'));
+        let mut segments = path.split('/');
+        let mut others = other.split('/');
         // In step, because most paths differ in an early segment.
         loop {
             let (own, theirs) = match (segments.next(), others.next()) {

@@ -22,6 +22,7 @@ pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod redis;
 pub(crate) mod requests;
+pub(crate) mod rotation;
 pub(crate) mod server;
 pub(crate) mod stdio;
 pub(crate) mod store;
