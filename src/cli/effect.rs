@@ -55,11 +55,11 @@ pub(super) fn is_used(path: &[&str], option: &Arg) -> bool {
         return true;
     }
     match path {
+        ["export" | "drift", ..] | ["changes", "list" | "show"] => {
+            GROUPS_OF_CALLS.contains(&group) && !OF_LISTS.contains(&id) && !OF_WRITES.contains(&id)
+        }
         ["call" | "plan" | "apply" | "changes", ..] => {
             GROUPS_OF_CALLS.contains(&group) && !OF_LISTS.contains(&id)
-        }
-        ["export" | "drift", ..] => {
-            GROUPS_OF_CALLS.contains(&group) && !OF_LISTS.contains(&id) && !OF_WRITES.contains(&id)
         }
         ["tools", ..] => group == "Access" || OF_TOOLS.contains(&id),
         ["approvals", ..] => id == "admin_file",

@@ -359,6 +359,14 @@ fn option_without_effect_stops_the_start() {
             args: &["export", "a", "--sandbox", "--dry-run"],
             expected: "`--dry-run` has no effect on `portkey-mcp export`",
         },
+        Case {
+            args: &["changes", "list", "--dry-run"],
+            expected: "`--dry-run` has no effect on `portkey-mcp changes list`",
+        },
+        Case {
+            args: &["changes", "show", "a", "--approve-writes"],
+            expected: "`--approve-writes` has no effect on `portkey-mcp changes show`",
+        },
     ];
     for Case { args, expected } in cases {
         let (ok, _, text) = run_cli(args);
