@@ -43,7 +43,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 
 /// Find usages
 ///
-/// Who uses this: everything that refers to it, with the place, and its requests in 30 days.
+/// Everything that refers to a resource, with the place, and its requests in 30 days.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct FindUsages {

@@ -47,7 +47,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
 /// Report budgets
 ///
 /// Every limit of workspaces, providers, keys and policies: what is used, when it was crossed or will be.
-/// Costs are US dollars.
+/// Costs in US dollars.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct ReportBudgets {

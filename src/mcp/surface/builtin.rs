@@ -138,7 +138,7 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Search {
-    /// Task, such as `turn off a provider`.
+    /// Such as `turn off a provider`.
     #[schemars(length(min = 1, max = 300))]
     query: String,
     /// Only these.
