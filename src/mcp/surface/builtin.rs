@@ -133,8 +133,7 @@ static TOOLS: &[(Operation, BuiltinAction)] = &[
 
 /// Find operations
 ///
-/// Names operations for a task, best first, with the tool that calls each, and tools for the whole task. Takes any
-/// large language.
+/// Names operations for a task, best first, with the tool that calls each, and tools for the whole task.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Search {
@@ -171,9 +170,9 @@ struct Describe {
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the arguments themselves are read")]
 struct Execute {
-    /// Found by `search-operations`.
+    /// From `search-operations`.
     operation: String,
-    /// Arguments that it takes.
+    /// Its arguments.
     arguments: Option<JsonMap>,
 }
 
