@@ -153,6 +153,13 @@ impl ChangeBuilder<'_> {
         for name in &self.names {
             self.check_field(name, old)?;
         }
+        if let Some(switch) = self.rules.switch()
+            && new.get(switch.flag).is_some_and(|flag| *flag == true)
+            && changes.get(switch.list).is_some_and(Value::is_null)
+        {
+            // The flag removes the list, which no update clears.
+            changes.shift_remove(switch.list);
+        }
         if changes.is_empty() {
             return Ok((JsonMap::new(), JsonMap::new()));
         }

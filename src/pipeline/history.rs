@@ -17,6 +17,7 @@ use super::{
     CallError, CallRecord, CallResult, Dispatcher, OperationCall,
     change_caller::{describe_caller, owner_of},
     dry_run, hidden_values,
+    state_fields::to_arguments,
 };
 use crate::{
     auth::principal::KeyProver,
@@ -102,6 +103,11 @@ impl Dispatcher {
         match self.read_prior_state(call, &args, record).await {
             Ok(None) => {}
             Ok(Some(prior)) => {
+                if let Some(rules) = operation.update_rules() {
+                    let state = to_arguments(rules, &prior.state);
+                    self.adopt_handles(call.principal, call.request_info, &[&state], &mut args)
+                        .await;
+                }
                 change.head.read = Some(prior.read.to_owned());
                 change.head.is_untrusted = prior.is_untrusted;
                 change.detail.read_arguments = prior.read_arguments;

@@ -12,6 +12,7 @@ pub mod dry_run;
 mod error;
 mod failed_call;
 mod forwarded;
+mod handles;
 pub(crate) mod hidden_values;
 mod history;
 mod items;

@@ -16,6 +16,7 @@ use crate::{
             ApprovalSubject, Binding,
         },
         dry_run::{self, ChangePreview},
+        state_fields::to_arguments,
     },
     security::secrets,
 };
@@ -172,9 +173,15 @@ impl Dispatcher {
         let operation = entry.operation;
         let published = entry.compiled();
         let mut preview = self.read_current_state(call, args).await;
-        let body = published.build_request(args.clone())?.body;
+        let mut compared = args.clone();
+        if let (Some(rules), Some(current)) = (operation.update_rules(), &preview.current) {
+            let state = to_arguments(rules, current);
+            self.adopt_handles(principal, request_info, &[&state], &mut compared)
+                .await;
+        }
+        let body = published.build_request(compared.clone())?.body;
         let shown = published
-            .build_request(secrets::redact_arguments(published, args.clone()))?
+            .build_request(secrets::redact_arguments(published, compared))?
             .body;
         let current = preview.current.as_ref();
         let changes = dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);

@@ -38,6 +38,17 @@ pub struct UpdateRules {
     pub(crate) create_only: &'static [&'static str],
     pub(crate) partial_flag: Option<PartialFlag>,
     pub(crate) addresses: &'static [&'static str],
+    pub(crate) switch: Option<Switch>,
+}
+
+/// A flag that stands for everything, and the list that stands for a selection. The upstream removes the list when the
+/// flag is set, and clears the flag when the list is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// Name of the flag.
+    pub flag: &'static str,
+    /// Name of the list.
+    pub list: &'static str,
 }
 
 /// The flag by which an upstream completes a new version from the one before.
@@ -194,7 +205,20 @@ impl UpdateRules {
             create_only: &[],
             partial_flag: None,
             addresses: &[],
+            switch: None,
         }
+    }
+
+    /// Declares a flag for everything beside a list of a selection.
+    #[must_use]
+    pub const fn with_switch(mut self, flag: &'static str, list: &'static str) -> Self {
+        self.switch = Some(Switch { flag, list });
+        self
+    }
+
+    /// Returns the flag for everything beside a list of a selection.
+    pub const fn switch(&self) -> Option<Switch> {
+        self.switch
     }
 
     /// Names arguments that the read needs beside those of the update, each with its value.

@@ -3,4 +3,5 @@
 
 pub mod catalog;
 pub mod domains;
+pub mod handles;
 pub mod references;

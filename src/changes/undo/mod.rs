@@ -117,16 +117,19 @@ impl<'a> ChangeContext<'a> {
         let before = prior_state(change)?;
         let args = sent_arguments(change)?;
         let is_change = |name: &str| entry.operation.is_change(name);
-        let (location, sent): (JsonMap, JsonMap) = args
+        let (location, mut sent): (JsonMap, JsonMap) = args
             .clone()
             .into_iter()
             .partition(|(name, _)| !is_change(name));
         let (current, read_args) = self.read_current(entry, &rules, &location).await?;
+        let before = to_arguments(&rules, before);
+        let now = to_arguments(&rules, &current.shown);
+        self.adopt_handles(&[&before, &now], &mut sent).await;
         let undo = UpdateUndo {
             rules: &rules,
-            before: Value::Object(to_arguments(&rules, before)),
+            before: Value::Object(before),
             sent: &sent,
-            current: Value::Object(to_arguments(&rules, &current.shown)),
+            current: Value::Object(now),
             is_current: is_version(change, &rules, &current),
         };
         let restored = undo
@@ -223,6 +226,7 @@ impl<'a> ChangeContext<'a> {
                     .cloned()
                     .unwrap_or_default(),
             };
+            self.adopt_handles(&[&fields], &mut sent).await;
             let mut moved = restore::differing_fields(&sent, &fields);
             moved.extend(containers::changed_marks(change, rules, &current.shown));
             if !moved.is_empty() {
@@ -294,6 +298,12 @@ impl<'a> ChangeContext<'a> {
                  what named its old id is not restored.",
             ],
         })
+    }
+
+    async fn adopt_handles(&self, states: &[&JsonMap], sent: &mut JsonMap) {
+        self.dispatcher
+            .adopt_handles(self.principal, self.request_info, states, sent)
+            .await;
     }
 
     async fn read_again(&self, change: &Change) -> Result<ResourceState, CallError> {

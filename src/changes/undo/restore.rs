@@ -50,10 +50,16 @@ impl UpdateUndo<'_> {
         }
         for change in self.undo_changes() {
             let now = change.path.find(&self.current);
+            let name = change.path.first_field().unwrap_or_default();
             if is_same(now, change.new.as_ref()) {
+                // An entry that was sent and that is in no state: nothing shows that it was taken back.
+                let merges_entries =
+                    matches!(self.rules.field_update(name), FieldUpdate::MergeEntries(_));
+                if merges_entries && now.is_none() && change.old.is_some() && !force {
+                    moved.push(change.path.to_string());
+                }
                 continue;
             }
-            let name = change.path.first_field().unwrap_or_default();
             if self.is_unreadable(name) || change.new.as_ref().is_some_and(has_hidden) {
                 restored.not_restored.push(change.path.to_string());
                 continue;
@@ -219,6 +225,13 @@ impl UpdateUndo<'_> {
             match merged.filter(|value| !value.is_null()) {
                 Some(merged) => _ = fields.insert(name.clone(), merged),
                 None => _ = fields.shift_remove(name),
+            }
+        }
+        if let Some(switch) = self.rules.switch() {
+            if self.sent.get(switch.flag).is_some_and(|flag| *flag == true) {
+                fields.shift_remove(switch.list);
+            } else if self.sent.contains_key(switch.list) {
+                fields.insert(switch.flag.to_owned(), false.into());
             }
         }
         after

@@ -204,7 +204,9 @@ impl DiffBuilder {
                     let shown = shown.and_then(|shown| shown.get(name));
                     self.compare(&path.field(name), from.get(name), value, shown);
                 }
-                let left_out = from.iter().filter(|(name, _)| !to.contains_key(*name));
+                let left_out = from
+                    .iter()
+                    .filter(|(name, gone)| !to.contains_key(*name) && !gone.is_null());
                 for (name, gone) in left_out {
                     let is_known = gone
                         .as_str()

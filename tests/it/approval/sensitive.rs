@@ -159,7 +159,7 @@ fn undo_that_raises_a_limit_needs_approval() {
         let output = command(args)
             .env("PORTKEY_MCP_NO_JOURNAL", "false")
             .args(["--api-key", "any-key-of-the-sandbox"])
-            .args(["--base-url", &sandbox.url, "--approve-sensitive"])
+            .args(["--base-url", &sandbox.url])
             .args(["--journal", journal.to_str().unwrap()])
             .output()
             .unwrap();
@@ -171,12 +171,13 @@ fn undo_that_raises_a_limit_needs_approval() {
         "update-usage-limits-policy",
         USAGE_POLICY,
         "credit_limit=149",
+        "--approve-sensitive",
     ];
     let (done, text) = run(&lower);
     assert!(done, "{text}");
     let (_, list) = run(&["changes", "list"]);
     let id = list.split("  ").nth(1).unwrap();
-    let (done, text) = run(&["changes", "undo", id]);
+    let (done, text) = run(&["changes", "undo", id, "--approve-sensitive"]);
     assert!(
         !done && text.contains("needs the approval of a human"),
         "{text}"

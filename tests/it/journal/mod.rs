@@ -11,6 +11,7 @@ mod secrets;
 mod sequences;
 mod store;
 mod undo;
+mod undo_handles;
 mod undo_safety;
 mod upstreams;
 

@@ -74,6 +74,7 @@ pub const OPERATIONS: &[Operation] = &[
         UpdateRules::read_by("get-secret-reference")
             .with_fields(&[UpdateField::merged("auth_config")])
             .with_create_only(&["manager_type", "slug"])
+            .with_switch("allow_all_workspaces", "allowed_workspaces")
             .with_addresses(&["auth_config"]),
     )
     .with_search_terms(&[
