@@ -3,7 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use portkey_api::references::{KINDS, RESTRICTIONS, SOURCES};
+use portkey_api::{
+    catalog::Catalog,
+    references::{
+        IMPACT_KINDS, KINDS, RESTRICTIONS, ResourceKind, SOURCES, WITHOUT_IMPACT, row_of,
+    },
+};
+use portkey_operation::Effect;
 use portkey_sandbox::{DEFAULT_API_KEY, Faults, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -360,8 +366,13 @@ fn tables_name_operations_and_arguments() {
             "{operation} takes no {argument}"
         );
     };
-    for row in KINDS {
-        takes(row.read, row.argument);
+    for row in KINDS.iter().chain(IMPACT_KINDS) {
+        if row.listed_in.is_none() {
+            takes(row.read, row.argument);
+        }
+        if row.is_in_workspace {
+            takes(row.read, "workspace_id");
+        }
         if let Some(filter) = row.traffic {
             takes("get-requests-graph", filter.argument);
         }
@@ -378,7 +389,187 @@ fn tables_name_operations_and_arguments() {
     }
     for restriction in RESTRICTIONS {
         takes(restriction.operation, restriction.argument);
+        assert!(
+            row_of(restriction.kind).is_some(),
+            "{}",
+            restriction.operation
+        );
     }
+}
+
+/// Each write that takes something away shows what depends on it, or says why it does not.
+#[test]
+fn every_destructive_operation_has_an_impact_or_a_reason_why_not() {
+    let catalog = Catalog::full();
+    let mut without = Vec::new();
+    for operation in Catalog::operations() {
+        let is_destructive = operation.effect() == Effect::Delete || operation.hints().destructive;
+        let name = operation.name();
+        let has_impact = RESTRICTIONS.iter().any(|row| row.operation == name);
+        let has_reason = WITHOUT_IMPACT.iter().any(|(other, _)| *other == name);
+        assert!(!(has_impact && has_reason), "{name} is in both tables");
+        if is_destructive && !has_impact && !has_reason {
+            without.push(name);
+        }
+    }
+    assert!(without.is_empty(), "no impact and no reason: {without:?}");
+    for (name, reason) in WITHOUT_IMPACT {
+        assert!(catalog.find(name).is_ok() && !reason.is_empty(), "{name}");
+    }
+}
+
+/// A write that takes something away, and what its dry run has to say.
+struct ExpectedImpact {
+    tool: &'static str,
+    args: Value,
+    /// Beginning of the summary.
+    summary: &'static str,
+    /// Something that is named.
+    named: &'static str,
+}
+
+#[tokio::test]
+async fn impact_is_shown_before_what_is_used_or_serves_is_taken_away() {
+    let organisation = Organisation::start(&["--dry-run"]).await;
+    let id_of = async |path: &str, rows: &str, field: &str, value: &str| -> String {
+        let rows = organisation.rows(path, rows).await;
+        let row = rows.iter().find(|row| row[field] == value).unwrap();
+        row["id"].as_str().unwrap().to_owned()
+    };
+    let label = id_of("/labels", "data", "name", "production").await;
+    let prompt = organisation.get("/prompts/pp-refund-reply").await;
+    let version = prompt["prompt_version_id"].as_str().unwrap();
+    let path = format!("/prompts/pp-refund-reply/versions/{version}");
+    organisation
+        .send(Method::PUT, &path, json!({ "label_id": label }))
+        .await;
+    let lead = id_of("/admin/users", "data", "email", "research-lead@example.com").await;
+    let scopes = json!(["completions.write"]);
+    let key = json!({ "name": "Of the lead", "workspace_id": "ws-research", "user_id": lead, "scopes": scopes });
+    organisation
+        .send(Method::POST, "/api-keys/workspace/user", key)
+        .await;
+    let collection = id_of("/collections", "data", "slug", "co-customers").await;
+    let child = prompt["collection_id"].as_str().unwrap();
+    let deployments = organisation
+        .client
+        .call("list-deployments", json!({}))
+        .await
+        .unwrap();
+    let deployments = deployments["data"].as_array().unwrap();
+    let deployment = deployments
+        .iter()
+        .find(|row| row["slug"] == "eu-production");
+    let deployment = &deployment.unwrap()["id"];
+    let policies = organisation
+        .rows("/policies/usage-limits?workspace_id=ws-research", "data")
+        .await;
+    let policy = policies[0]["id"].as_str().unwrap();
+    let rate = json!({ "name": "R", "workspace_id": "ws-research", "type": "requests", "unit": "rpm", "value": 5,
+        "conditions": [{ "key": "workspace_id", "value": "ws-research" }],
+        "group_by": [{ "key": "api_key" }] });
+    let rate = organisation
+        .send(Method::POST, "/policies/rate-limits", rate)
+        .await;
+    let mapping = id_of(
+        "/scim/workspaces",
+        "mappings",
+        "scim_group",
+        "Support Agents",
+    )
+    .await;
+    for case in [
+        ExpectedImpact {
+            tool: "delete-collection",
+            args: json!({ "collection_id": child, "cascade": true }),
+            summary: "1 prompt",
+            named: "pp-refund-reply",
+        },
+        ExpectedImpact {
+            tool: "delete-collection",
+            args: json!({ "collection_id": collection, "cascade": true }),
+            summary: "1 collection",
+            named: "Replies",
+        },
+        ExpectedImpact {
+            tool: "delete-label",
+            args: json!({ "label_id": label }),
+            summary: "1 prompt",
+            named: "items[0].label_id",
+        },
+        ExpectedImpact {
+            tool: "remove-user",
+            args: json!({ "user_id": lead }),
+            summary: "2 workspaces, 1 API key",
+            named: "ws-research",
+        },
+        ExpectedImpact {
+            tool: "remove-workspace-member",
+            args: json!({ "workspace_id": "ws-research", "user_id": lead }),
+            summary: "1 API key",
+            named: "Of the lead",
+        },
+        ExpectedImpact {
+            tool: "delete-deployment",
+            args: json!({ "deployment_id": deployment }),
+            summary: "2 workspaces",
+            named: "ws-shared",
+        },
+        ExpectedImpact {
+            tool: "update-deployment",
+            args: json!({ "deployment_id": deployment, "status": "archived" }),
+            summary: "2 workspaces",
+            named: "ws-shared",
+        },
+        ExpectedImpact {
+            tool: "delete-usage-limits-policy",
+            args: json!({ "policy_usage_limits_id": policy }),
+            summary: "1 workspace, 3 counted groups",
+            named: "metadata.project:evaluation",
+        },
+        ExpectedImpact {
+            tool: "delete-rate-limits-policy",
+            args: json!({ "rate_limits_policy_id": rate["id"] }),
+            summary: "1 workspace",
+            named: "conditions[0].value",
+        },
+        ExpectedImpact {
+            tool: "delete-scim-workspace-mapping",
+            args: json!({ "scim_workspace_group_id": mapping }),
+            summary: "1 workspace",
+            named: "members of the group `Support Agents` have the role `member` by it",
+        },
+        ExpectedImpact {
+            tool: "update-prompt-partial",
+            args: json!({ "prompt_partial_id": "pp-house-style", "status": "archived" }),
+            summary: "1 prompt",
+            named: "pp-refund-reply",
+        },
+    ] {
+        let report = organisation
+            .client
+            .call(case.tool, case.args.clone())
+            .await
+            .unwrap();
+        let impact = &report["impact"];
+        let summary = impact["summary"].as_str().unwrap_or_default();
+        assert!(summary.starts_with(case.summary), "{}: {report}", case.tool);
+        assert!(
+            impact.to_string().contains(case.named),
+            "{}: {impact}",
+            case.tool
+        );
+        assert_eq!(impact.get("not_seen"), None, "{}: {impact}", case.tool);
+    }
+    // What is not there has no impact that would be claimed.
+    let missing = json!({ "scim_workspace_group_id": "0a5d0000-0000-4000-8000-000000000000" });
+    let report = organisation
+        .client
+        .call("delete-scim-workspace-mapping", missing)
+        .await
+        .unwrap();
+    assert!(report["impact"]["not_seen"].is_array(), "{report}");
+    assert_eq!(ResourceKind::Member.noun(2), "workspace members");
 }
 
 /// Everything that a search of all texts finds is found by the table, and nothing else.

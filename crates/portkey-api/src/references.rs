@@ -22,6 +22,12 @@ pub enum ResourceKind {
     RatePolicy,
     Deployment,
     Organisation,
+    Collection,
+    Label,
+    User,
+    Member,
+    PolicyGroup,
+    ScimMapping,
 }
 
 /// Properties of a kind whose usages can be found.
@@ -37,6 +43,14 @@ pub struct KindRow {
     pub traffic: Option<TrafficFilter>,
     /// Kind of the resources that stand in for it: a reference to one of them is a use of it.
     pub through: Option<ResourceKind>,
+    /// Field of the answer of the read with rows, of which one is the resource; `None` if the read takes
+    /// `argument` and returns the resource.
+    pub listed_in: Option<&'static str>,
+    /// True if the read takes `workspace_id`, too.
+    pub is_in_workspace: bool,
+    /// What it serves: references in the resource itself to what loses something without it. The kind is the first
+    /// target of each.
+    pub serves: &'static [Reference],
 }
 
 /// A filter of `get-requests-graph`.
@@ -83,7 +97,7 @@ pub enum ListScope {
 pub struct Reference {
     /// Kinds that are referred to.
     pub targets: &'static [ResourceKind],
-    /// Paths: names with dots, `[]` for items, `[x]` for items whose `x` is not false, `*` for any
+    /// Paths: names with dots, `items` for the rows of a list that a further read returns, `[]` for items, `[x]` for items whose `x` is not false, `*` for any
     /// field, `**` for any depth, `{}` for the names of fields.
     pub at: &'static [&'static str],
     /// Form of the reference.
@@ -121,8 +135,9 @@ use serde_json::Value;
 
 use ReferenceForm::{Condition, Handle, Provider as ProviderForm, Template};
 use ResourceKind::{
-    ApiKey, Config, Deployment, Guardrail, Integration, McpIntegration, McpServer, Organisation,
-    Partial, Prompt, Provider, RatePolicy, SecretReference, UsagePolicy, VirtualKey, Workspace,
+    ApiKey, Collection, Config, Deployment, Guardrail, Integration, Label, McpIntegration,
+    McpServer, Member, Organisation, Partial, PolicyGroup, Prompt, Provider, RatePolicy,
+    ScimMapping, SecretReference, UsagePolicy, User, VirtualKey, Workspace,
 };
 
 impl ResourceKind {
@@ -159,8 +174,22 @@ impl ResourceKind {
                 "organisation default",
                 "organisation defaults",
             ),
+            Collection => ("collection", "collection", "collections"),
+            Label => ("label", "label", "labels"),
+            User => ("user", "user", "users"),
+            Member => ("workspace_member", "workspace member", "workspace members"),
+            PolicyGroup => ("policy_group", "counted group", "counted groups"),
+            ScimMapping => ("scim_workspace_mapping", "SCIM mapping", "SCIM mappings"),
         }
     }
+}
+
+/// Finds the row of a kind, also of one whose usages only an impact shows.
+pub fn row_of(kind: ResourceKind) -> Option<&'static KindRow> {
+    KINDS
+        .iter()
+        .chain(IMPACT_KINDS)
+        .find(|row| row.kind == kind)
 }
 
 /// Finds the row of a kind by its name.
@@ -196,6 +225,9 @@ const fn kind(
         argument,
         traffic,
         through: None,
+        listed_in: None,
+        is_in_workspace: false,
+        serves: &[],
     }
 }
 
@@ -210,7 +242,10 @@ pub static KINDS: &[KindRow] = &[
             traffic_of("virtual_keys", Provider),
         )
     },
-    kind(Provider, "get-provider", "slug", traffic("virtual_keys")),
+    KindRow {
+        is_in_workspace: true,
+        ..kind(Provider, "get-provider", "slug", traffic("virtual_keys"))
+    },
     kind(
         VirtualKey,
         "get-virtual-key",
@@ -262,6 +297,68 @@ pub static KINDS: &[KindRow] = &[
     ),
 ];
 
+/// Kinds whose usages are looked up before they are deleted or restricted, and for nothing else.
+pub static IMPACT_KINDS: &[KindRow] = &[
+    kind(
+        Collection,
+        "get-collection",
+        "collection_id",
+        traffic_of("prompt_slug", Prompt),
+    ),
+    kind(Label, "get-label", "label_id", None),
+    KindRow {
+        serves: &[handles(&[Workspace], &["workspace_ids[]"])],
+        ..kind(
+            User,
+            "get-user",
+            "user_id",
+            traffic_of("api_key_ids", ApiKey),
+        )
+    },
+    KindRow {
+        is_in_workspace: true,
+        ..kind(
+            Member,
+            "get-workspace-member",
+            "user_id",
+            traffic_of("api_key_ids", ApiKey),
+        )
+    },
+    KindRow {
+        serves: CONDITIONS,
+        ..kind(
+            UsagePolicy,
+            "get-usage-limits-policy",
+            "policy_usage_limits_id",
+            None,
+        )
+    },
+    KindRow {
+        serves: CONDITIONS,
+        ..kind(
+            RatePolicy,
+            "get-rate-limits-policy",
+            "rate_limits_policy_id",
+            None,
+        )
+    },
+    KindRow {
+        serves: DEPLOYMENT_WORKSPACES,
+        ..kind(Deployment, "get-deployment", "deployment_id", None)
+    },
+    KindRow {
+        // Portkey has no read of one mapping.
+        listed_in: Some("mappings"),
+        serves: &[handles(&[Workspace], &["workspace_id"])],
+        ..kind(
+            ScimMapping,
+            "list-scim-workspace-mappings",
+            "scim_workspace_group_id",
+            None,
+        )
+    },
+];
+
 const fn detail(
     operation: &'static str,
     argument: &'static str,
@@ -302,6 +399,15 @@ const fn list(
 const CONFIG_DOCUMENT: Option<DetailRead> = detail("get-config", "slug", "slug");
 const PROMPT_VERSION: Option<DetailRead> = detail("get-prompt", "prompt_id", "id");
 const WORKSPACE_DEFAULTS: Option<DetailRead> = detail("get-workspace", "workspace_id", "id");
+
+/// Workspaces that a deployment serves.
+const DEPLOYMENT_WORKSPACES: &[Reference] = &[handles(
+    &[Workspace],
+    &[
+        "auth_settings.workspaces_allowed[]",
+        "auth_settings.jwt_sub_workspace_mapping.*",
+    ],
+)];
 
 const SECRET_MAPPINGS: &[&str] = &["secret_mappings[].secret_reference_id"];
 
@@ -347,6 +453,12 @@ pub static SOURCES: &[Source] = &[
             &[],
         )
     },
+    list(
+        PolicyGroup,
+        "list-usage-limits-policy-entities",
+        ListScope::Target(UsagePolicy),
+        &[],
+    ),
     list(
         Workspace,
         "list-all-workspaces",
@@ -451,17 +563,31 @@ pub static SOURCES: &[Source] = &[
                 read: PROMPT_VERSION,
                 ..handles(&[Partial], &["string"])
             },
+            handles(&[Collection], &["collection_id"]),
+            Reference {
+                read: detail("list-prompt-versions", "prompt_id", "id"),
+                ..handles(&[Label], &["items[].label_id"])
+            },
         ],
     ),
     list(
         Partial,
         "list-prompt-partials",
         ListScope::Workspace,
-        &[Reference {
-            form: Template,
-            read: detail("get-prompt-partial", "prompt_partial_id", "id"),
-            ..handles(&[Partial], &["string"])
-        }],
+        &[
+            Reference {
+                form: Template,
+                read: detail("get-prompt-partial", "prompt_partial_id", "id"),
+                ..handles(&[Partial], &["string"])
+            },
+            handles(&[Collection], &["collection_id"]),
+        ],
+    ),
+    list(
+        Collection,
+        "list-collections",
+        ListScope::Workspace,
+        &[handles(&[Collection], &["parent_collection_id"])],
     ),
     list(
         Guardrail,
@@ -476,7 +602,10 @@ pub static SOURCES: &[Source] = &[
         ApiKey,
         "list-all-api-keys",
         ListScope::Workspace,
-        &[handles(&[Config], &["defaults.config_id"])],
+        &[
+            handles(&[Config], &["defaults.config_id"]),
+            handles(&[User, Member], &["user_id"]),
+        ],
     ),
     list(
         Integration,
@@ -513,10 +642,17 @@ pub static SOURCES: &[Source] = &[
         McpServer,
         "list-mcp-servers",
         ListScope::Workspace,
-        &[handles(
-            &[McpIntegration],
-            &["mcp_integration_id", "mcp_integration_slug"],
-        )],
+        &[
+            handles(
+                &[McpIntegration],
+                &["mcp_integration_id", "mcp_integration_slug"],
+            ),
+            Reference {
+                // Everybody else has what the server has for all.
+                read: detail("list-mcp-server-user-access", "mcp_server_id", "id"),
+                ..handles(&[User, Member], &["items[has_override].user_id"])
+            },
+        ],
     ),
     list(
         SecretReference,
@@ -543,13 +679,7 @@ pub static SOURCES: &[Source] = &[
         Deployment,
         "list-deployments",
         ListScope::Organisation,
-        &[handles(
-            &[Workspace],
-            &[
-                "auth_settings.workspaces_allowed[]",
-                "auth_settings.jwt_sub_workspace_mapping.*",
-            ],
-        )],
+        DEPLOYMENT_WORKSPACES,
     ),
     Source {
         rows: "",
@@ -704,6 +834,28 @@ pub static RESTRICTIONS: &[Restriction] = &[
         "secret_reference_id",
     ),
     deletes("delete-workspace", Workspace, "workspace_id"),
+    deletes("delete-collection", Collection, "collection_id"),
+    deletes("delete-label", Label, "label_id"),
+    deletes("delete-deployment", Deployment, "deployment_id"),
+    deletes(
+        "delete-usage-limits-policy",
+        UsagePolicy,
+        "policy_usage_limits_id",
+    ),
+    deletes(
+        "delete-rate-limits-policy",
+        RatePolicy,
+        "rate_limits_policy_id",
+    ),
+    deletes(
+        "delete-scim-workspace-mapping",
+        ScimMapping,
+        "scim_workspace_group_id",
+    ),
+    deletes("remove-user", User, "user_id"),
+    deletes("remove-workspace-member", Member, "user_id"),
+    // The secret that is in use ends.
+    deletes("rotate-api-key", ApiKey, "id"),
     deletes("bulk-delete-integration-models", Integration, "slug"),
     disables("bulk-update-integration-models", Integration, "slug", &[]),
     disables(
@@ -764,6 +916,25 @@ pub static RESTRICTIONS: &[Restriction] = &[
         &[],
     ),
     narrows("update-mcp-server", McpServer, "mcp_server_id", &[]),
+    narrows("update-prompt-partial", Partial, "prompt_partial_id", &[]),
+    narrows(
+        "update-deployment",
+        Deployment,
+        "deployment_id",
+        &["auth_settings", "rotate_auth"],
+    ),
+    narrows(
+        "update-usage-limits-policy",
+        UsagePolicy,
+        "policy_usage_limits_id",
+        &["credit_limit", "conditions", "group_by"],
+    ),
+    narrows(
+        "update-rate-limits-policy",
+        RatePolicy,
+        "rate_limits_policy_id",
+        &["value", "unit", "conditions", "group_by"],
+    ),
     narrows(
         "update-secret-reference",
         SecretReference,
@@ -775,5 +946,62 @@ pub static RESTRICTIONS: &[Restriction] = &[
         Workspace,
         "workspace_id",
         &["usage_limits", "rate_limits"],
+    ),
+];
+
+/// Writes that take something away and have no row in [`RESTRICTIONS`], each with the reason.
+pub static WITHOUT_IMPACT: &[(&str, &str)] = &[
+    (
+        "update-organisation-defaults",
+        "the changes name the guardrails; every workspace has the defaults",
+    ),
+    (
+        "bulk-update-input-guardrail-exclusions",
+        "the changes name the workspaces",
+    ),
+    (
+        "bulk-update-output-guardrail-exclusions",
+        "the changes name the workspaces",
+    ),
+    (
+        "replace-guardrail-mcp-servers",
+        "the changes name the servers",
+    ),
+    (
+        "delete-mcp-server-connection",
+        "the call names the user, and nobody else has the connection",
+    ),
+    ("delete-invite", "nobody has joined by it yet"),
+    (
+        "cancel-log-export",
+        "nothing refers to an export, and another one can be made",
+    ),
+    (
+        "reset-usage-limits-policy-entity",
+        "a count begins anew, and nobody loses anything",
+    ),
+    (
+        "delete-agent-integration",
+        "preview: which reads show its users is not documented",
+    ),
+    (
+        "delete-agent-server",
+        "preview: which reads show its users is not documented",
+    ),
+    (
+        "bulk-update-agent-integration-workspaces",
+        "the changes name the workspaces",
+    ),
+    (
+        "delete-prompt-tool",
+        "preview: which reads show its users is not documented",
+    ),
+    (
+        "migrate-virtual-keys",
+        "preview: Portkey keeps the slugs by which others name the key",
+    ),
+    (
+        "modify-mcp-gateway",
+        "Enkrypt AI has no read of who uses a gateway; the changes name its servers",
     ),
 ];

@@ -52,10 +52,12 @@ impl ChangeContext<'_> {
                 first.map(|user| format!("{} {}", group.kind, user.id))
             });
             let users: Vec<_> = named.collect();
-            if !impact.used_by.is_empty() {
+            // What a policy limits or a mapping lets in was there before it.
+            if !impact.used_by.is_empty() && !impact.is_of_served {
                 return Err(in_use(change, &list(&users)));
             }
-            if !impact.is_complete() {
+            // Other workspaces than that of the key cannot have used what the key has made.
+            if !impact.is_complete_within_reach() {
                 return Err(unproven(change, &impact.not_seen.join("; ")));
             }
         }

@@ -59,11 +59,18 @@ pub(super) async fn check_workspace<R: UsageReads>(
     let is_missing = match reads.read(row.read, args.into_iter().collect()).await {
         Ok(_) => false,
         Err(ReadFailure::Refused { status: 404, .. } | ReadFailure::Invalid(_)) => true,
-        Err(ReadFailure::Refused { status: 403, .. }) => {
-            is_listed(reads, row.kind, workspace).await == Some(false)
+        Err(failure) => {
+            let is_closed = matches!(failure, ReadFailure::Refused { status: 403, .. });
+            let is_listed = match is_closed {
+                true => is_listed(reads, row.kind, workspace).await,
+                false => None,
+            };
+            // A key of a workspace answers for its own one, whatever workspace is named.
+            if is_listed.is_none() {
+                reads.add_unseen(row.read, &failure);
+            }
+            is_listed == Some(false)
         }
-        // The reads of the search itself say what cannot be seen.
-        Err(_) => false,
     };
     match is_missing {
         true => Err(NoSuchTarget {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, stream};
 use portkey_api::references::{DetailRead, ListScope, Reference, ResourceKind, Source};
 use portkey_operation::JsonMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -15,6 +15,8 @@ use super::{
     reads::{BoundedReads, ReadFailure, UsageReads},
 };
 
+/// Operation that only keys of the organisation may call.
+const ORGANISATION_OPERATION: &str = "get-organisation-defaults";
 /// Maximum number of pages that are read of one list.
 const MAX_PAGES: usize = 8;
 /// Maximum number of futures that wait for their turn in one list.
@@ -44,7 +46,8 @@ impl Row {
         Self {
             id: text("id"),
             slug: text("slug"),
-            name: text("name"),
+            // Groups of a policy have a value that is counted.
+            name: text("name").or_else(|| text("value_key")),
         }
     }
 
@@ -148,6 +151,7 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
             row: row.clone(),
             reference,
             listed_at: match source.scope {
+                ListScope::Target(ResourceKind::UsagePolicy) => "group_by",
                 ListScope::Target(_) => "access",
                 _ => "workspace_id",
             },
@@ -192,10 +196,24 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
         let mut args = JsonMap::new();
         args.insert(read.argument.to_owned(), handle);
         match self.reads.read(read.operation, args).await {
-            Ok(answer) => Some(match answer.get("data") {
-                Some(data) if data.is_object() => data.clone(),
-                _ => answer,
-            }),
+            Ok(answer) => {
+                let total = answer.get("total").and_then(Value::as_u64);
+                let items = match answer.get("data") {
+                    Some(data) if data.is_object() => return Some(data.clone()),
+                    Some(Value::Array(items)) => items,
+                    // Portkey's specification shows some lists bare.
+                    _ => match &answer {
+                        Value::Array(items) => items,
+                        _ => return Some(answer),
+                    },
+                };
+                if let Some(total) = total.filter(|total| *total > items.len() as u64) {
+                    let what =
+                        format!("`{}`: {} of {total} were read", read.operation, items.len());
+                    self.reads.add_note(what);
+                }
+                Some(json!({ "items": items }))
+            }
             // Deleted since it was listed.
             Err(ReadFailure::Refused { status: 404, .. }) => None,
             Err(failure) => {
@@ -355,6 +373,32 @@ impl<'a, R: UsageReads> Gatherer<'a, R> {
             }
         };
         self.workspaces.get_or_init(|| Box::pin(read)).await
+    }
+
+    /// Notes if the key sees one workspace alone, as a key of a workspace does: what is in the others and in the
+    /// organisation may use the target, too.
+    pub(super) async fn note_reach(&self) {
+        let workspaces = self.workspaces().await;
+        if workspaces.len() > 1 {
+            return;
+        }
+        // An organisation may have one workspace only. Portkey tells its defaults to its own keys alone.
+        if self
+            .reads
+            .read(ORGANISATION_OPERATION, JsonMap::new())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        let note = match workspaces.first() {
+            Some(own) => format!(
+                "other workspaces, if there are any: this key sees `{}` alone",
+                own.handle()
+            ),
+            None => "workspaces: this key sees none".to_owned(),
+        };
+        self.reads.set_beyond(note);
     }
 
     /// Returns the slug of a workspace.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_api::references::{KINDS, Restriction};
+use portkey_api::references::{Restriction, row_of};
 use portkey_operation::{JsonMap, Operation};
 use serde_json::Value;
 
@@ -105,7 +105,7 @@ impl Dispatcher {
         args: &JsonMap,
     ) -> Option<Impact> {
         let restriction = Restriction::of_call(operation.name(), args)?;
-        let kind = KINDS.iter().find(|row| row.kind == restriction.kind)?;
+        let kind = row_of(restriction.kind)?;
         let Some(target) = args.get(restriction.argument).and_then(Value::as_str) else {
             return Some(Impact::unknown("the call names no target".to_owned()));
         };

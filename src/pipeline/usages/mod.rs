@@ -17,6 +17,7 @@ use portkey_operation::JsonMap;
 use serde_json::Value;
 
 use self::{
+    extract::extract,
     gather::{Finding, Gatherer, Row},
     reads::BoundedReads,
 };
@@ -87,16 +88,24 @@ pub async fn find_usages(
     if let Some(workspace) = &query.workspace {
         existence::check_workspace(&reads, workspace).await?;
     }
-    let target = read_target(&reads, query).await?;
+    let (target, document) = read_target(&reads, query).await?;
     let search = Search {
         query,
         target: &target,
     };
     let gatherer = Gatherer::new(&reads, query, target.handle());
     let findings = gatherer.gather(&search.sources()).await;
+    if query.workspace.is_none() && query.kind.kind != ResourceKind::Workspace {
+        gatherer.note_reach().await;
+    }
     let mut users = search.direct_users(&findings);
     users.extend(search.users_through(&users, &findings));
-    let mut impact = Impact::default();
+    let served = search.served(&document);
+    let mut impact = Impact {
+        is_of_served: !query.kind.serves.is_empty(),
+        ..Impact::default()
+    };
+    users.extend(served);
     gatherer.name_workspaces(&mut users).await;
     for user in users {
         impact.add(user);
@@ -110,6 +119,7 @@ pub async fn find_usages(
     }
     let calls = reads.count();
     impact.notes = reads.facts();
+    impact.is_within_reach = !reads.has_unseen();
     impact.not_seen = reads.into_unseen();
     impact.summarize();
     Ok(UsageReport {
@@ -119,16 +129,18 @@ pub async fn find_usages(
     })
 }
 
-/// Reads the resource, for its id, slug and name.
+/// Reads the resource, for its id, slug, name, and what it serves.
 async fn read_target<R: UsageReads>(
     reads: &BoundedReads<'_, R>,
     query: &UsageQuery,
-) -> Result<UsageTarget, NoSuchTarget> {
+) -> Result<(UsageTarget, Value), NoSuchTarget> {
     let row = query.kind;
     let mut args = JsonMap::new();
-    args.insert(row.argument.to_owned(), query.target.as_str().into());
+    if row.listed_in.is_none() {
+        args.insert(row.argument.to_owned(), query.target.as_str().into());
+    }
     if let Some(workspace) = &query.workspace
-        && row.kind == ResourceKind::Provider
+        && row.is_in_workspace
     {
         args.insert("workspace_id".to_owned(), workspace.as_str().into());
     }
@@ -144,14 +156,32 @@ async fn read_target<R: UsageReads>(
         target: query.target.clone(),
         argument: "id",
     };
+    let mut document = Value::Null;
     match reads.read(row.read, args).await {
         Ok(answer) => {
-            let resource = answer.get("data").filter(|data| data.is_object());
-            let resource = resource.unwrap_or(&answer);
+            let resource = match row.listed_in {
+                Some(rows) => match find_row(&answer, rows, &query.target) {
+                    Some(found) => found,
+                    None if is_whole_list(&answer, rows) => return Err(missing()),
+                    None => {
+                        reads.add_note(format!("`{}`: it is not on the first page", row.read));
+                        &Value::Null
+                    }
+                },
+                None => {
+                    let resource = answer.get("data").filter(|data| data.is_object());
+                    resource.unwrap_or(&answer)
+                }
+            };
             let text = |name: &str| resource.get(name)?.as_str().map(str::to_owned);
             target.id = text("id");
             target.slug = text("slug");
             target.name = text("name");
+            if let Some((group, role)) = text("scim_group").zip(text("role")) {
+                let fact = format!("members of the group `{group}` have the role `{role}` by it");
+                reads.add_fact(&fact);
+            }
+            document = resource.clone();
         }
         Err(ReadFailure::Refused { status: 404, .. }) => {
             // Without a workspace, an Admin key finds the providers of its default workspace only.
@@ -171,7 +201,24 @@ async fn read_target<R: UsageReads>(
         // References by the name that was given are still found.
         Err(failure) => reads.add_unseen(row.read, &failure),
     }
-    Ok(target)
+    Ok((target, document))
+}
+
+/// Returns the row of a list that has an id.
+fn find_row<'a>(answer: &'a Value, rows: &str, id: &str) -> Option<&'a Value> {
+    let mut rows = answer.get(rows)?.as_array()?.iter();
+    rows.find(|row| row.get("id").is_some_and(|other| other == id))
+}
+
+/// Returns true if a list has all its rows in this answer.
+fn is_whole_list(answer: &Value, rows: &str) -> bool {
+    let count = answer
+        .get(rows)
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    let totals = ["total_count", "total"];
+    let total = totals.iter().find_map(|name| answer.get(*name)?.as_u64());
+    total.is_none_or(|total| total <= count as u64)
 }
 
 /// Finds a provider in the list of all workspaces. Returns false if the list shows that there is none.
@@ -275,6 +322,26 @@ impl Search<'_> {
             .collect()
     }
 
+    /// Returns what the target itself names and serves.
+    fn served(&self, document: &Value) -> Vec<User> {
+        let mut users = Vec::new();
+        for reference in self.query.kind.serves {
+            let Some(kind) = reference.targets.first() else {
+                continue;
+            };
+            let (mentions, _) = extract(reference, document);
+            users.extend(mentions.into_iter().map(|mention| User {
+                kind: *kind,
+                row: Row {
+                    id: Some(mention.handle),
+                    ..Row::default()
+                },
+                place: mention.place,
+            }));
+        }
+        users
+    }
+
     /// Counts the requests of 30 days. Returns `None` if analytics cannot tell.
     async fn count_requests<R: UsageReads>(
         &self,
@@ -340,7 +407,10 @@ impl Search<'_> {
 fn lists_users(source: &Source, kind: ResourceKind) -> bool {
     match source.scope {
         ListScope::Organisation => false,
-        ListScope::Workspace => kind == ResourceKind::Workspace,
+        // Every workspace has a collection, which is no use of it.
+        ListScope::Workspace => {
+            kind == ResourceKind::Workspace && source.referrer != ResourceKind::Collection
+        }
         ListScope::Target(target) => target == kind,
     }
 }

@@ -95,6 +95,8 @@ impl From<CallError> for ReadFailure {
 struct Unseen {
     reads: BTreeMap<(&'static str, String), usize>,
     notes: Vec<String>,
+    /// What the key cannot reach whatever it reads.
+    beyond: Option<String>,
     facts: Vec<String>,
 }
 
@@ -174,6 +176,11 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
         }
     }
 
+    /// Notes what the key cannot reach.
+    pub(super) fn set_beyond(&self, what: String) {
+        self.lock().beyond = Some(what);
+    }
+
     /// Notes a fact that no count shows.
     pub(super) fn add_fact(&self, fact: &str) {
         self.lock().facts.push(fact.to_owned());
@@ -191,7 +198,12 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
 
     /// Returns what was not seen, in sentences.
     pub(super) fn into_unseen(self) -> Vec<String> {
-        let Unseen { reads, notes, .. } = self
+        let Unseen {
+            reads,
+            notes,
+            beyond,
+            ..
+        } = self
             .unseen
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +213,7 @@ impl<'a, R: UsageReads> BoundedReads<'a, R> {
                 1 => format!("`{operation}`: {reason}"),
                 _ => format!("`{operation}`, {count} times: {reason}"),
             });
-        let mut all: Vec<String> = reads.chain(notes).collect();
+        let mut all: Vec<String> = beyond.into_iter().chain(reads).chain(notes).collect();
         let more = all.len().saturating_sub(MAX_NOTES);
         if more > 0 {
             all.truncate(MAX_NOTES);

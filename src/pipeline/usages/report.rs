@@ -63,6 +63,12 @@ pub struct Impact {
     pub notes: Vec<String>,
     /// What could not be looked up, in sentences. The counts are then lower bounds.
     pub not_seen: Vec<String>,
+    /// True if `not_seen` has nothing but what is beyond the reach of the key.
+    #[serde(skip)]
+    pub is_within_reach: bool,
+    /// True if the users are those that the resource serves, and that do not name it.
+    #[serde(skip)]
+    pub is_of_served: bool,
 }
 
 /// Users of one kind.
@@ -119,6 +125,11 @@ impl Impact {
     /// Returns true if nothing that depends on the resource may have been overlooked.
     pub fn is_complete(&self) -> bool {
         self.not_seen.is_empty()
+    }
+
+    /// Returns true if nothing that the key may see and that depends on the resource may have been overlooked.
+    pub fn is_complete_within_reach(&self) -> bool {
+        self.is_complete() || self.is_within_reach
     }
 
     pub(super) fn add(&mut self, user: User) {
