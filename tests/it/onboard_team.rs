@@ -238,6 +238,99 @@ async fn existing_team_gets_only_what_differs() {
     );
 }
 
+/// Paths of the values that a step of a plan would change. What is stored as null may be left out.
+fn paths_of(step: &Value) -> Vec<&str> {
+    let changes = step["changes"].as_array().unwrap();
+    let is_change = |change: &&Value| change.get("to").is_some() || !change["from"].is_null();
+    let changes = changes.iter().filter(is_change);
+    changes
+        .map(|change| change["path"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn parts_of_a_limit_that_are_not_named_stay() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let specification = json!({
+        "workspace": "ws-research",
+        "usage_limits": [{ "type": "cost", "credit_limit": 450 }],
+        "integrations": [{ "slug": "openai-production", "usage_limits": [{ "credit_limit": 250 }],
+            "rate_limits": [{ "type": "requests", "unit": "rpd", "value": 9000 }] }],
+        "key": { "name": "Evaluation runs", "usage_limits": { "credit_limit": 170 } },
+    });
+    let plan = call(&client, "onboard-team", specification.clone()).await;
+    let steps = plan["steps"].as_array().unwrap();
+    assert_eq!(
+        paths_of(&steps[0]),
+        ["usage_limits[0].credit_limit"],
+        "{plan}"
+    );
+    let of_access = "workspaces[id=ws-research].usage_limits[0].credit_limit";
+    assert!(paths_of(&steps[1]).contains(&of_access), "{plan}");
+    let dropped = ["alert_threshold", "periodic_reset"];
+    for step in steps {
+        let lost = paths_of(step);
+        let lost: Vec<_> = lost
+            .iter()
+            .filter(|path| dropped.iter().any(|part| path.contains(part)))
+            .collect();
+        assert!(lost.is_empty(), "{plan}");
+    }
+    let applied = call(&client, "apply-plan", json!({ "plan": plan["plan"] })).await;
+    assert_eq!(applied["status"], "applied", "{applied}");
+    let workspace = call(
+        &client,
+        "get-workspace",
+        json!({ "workspace_id": "ws-research" }),
+    )
+    .await;
+    let limit = &workspace["usage_limits"][0];
+    assert_eq!(
+        (
+            &limit["credit_limit"],
+            &limit["alert_threshold"],
+            &limit["periodic_reset_days"]
+        ),
+        (&json!(450), &json!(400), &json!(30)),
+        "{workspace}"
+    );
+    let again = call(&client, "onboard-team", specification).await;
+    assert_eq!(again["steps"], json!([]), "{again}");
+    // A part that stays and contradicts what is wanted is named.
+    let lower = json!({ "workspace": "ws-research", "usage_limits": [{ "type": "cost", "credit_limit": 300 }] });
+    let error = client.call("onboard-team", lower).await.unwrap_err();
+    assert!(
+        error.contains("`usage_limits`: the stored `alert_threshold` of 400"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn member_that_is_no_address_and_no_uuid_is_rejected() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    for user in [
+        "notanemail",
+        "a@b",
+        "@example.com",
+        "a@",
+        "a@b@example.com",
+        "a b@example.com",
+        "a@example..com",
+        "",
+    ] {
+        let args = json!({ "workspace": TEAM, "members": [{ "user": "a@example.com" }, { "user": user }] });
+        let error = client.call("onboard-team", args).await.unwrap_err();
+        assert!(error.contains("members[1].user"), "{user}: {error}");
+    }
+    let user = "0a5d0000-0000-4000-8000-00000000ada2";
+    let args = json!({ "workspace": TEAM, "members": [{ "user": user }, { "user": "a.b+c@mail.example.com" }] });
+    let plan = call(&client, "onboard-team", args).await;
+    assert_eq!(
+        tools_of(&plan),
+        ["create-workspace", "invite-user", "add-workspace-member"]
+    );
+}
+
 #[tokio::test]
 async fn step_that_a_policy_denies_refuses_the_plan() {
     let policy = PolicyFile::with(

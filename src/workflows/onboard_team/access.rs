@@ -3,14 +3,10 @@
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
-use super::{Team, objects};
+use super::{LIMIT_FIELDS, Team, missing_fields, objects};
 use crate::{
     pipeline::CallError,
-    workflows::{
-        Steps, arguments,
-        plan_draft::{PlanDraft, covers},
-        text,
-    },
+    workflows::{Steps, arguments, plan_draft::PlanDraft, text},
 };
 
 /// Plans the integrations of the arguments. A team keeps those that the arguments do not name.
@@ -36,17 +32,12 @@ pub(super) async fn plan_integrations(
             .flatten()
             .find(|row| team.is_named_by(row.get("id")));
         let is_enabled = |row: &Value| row.get("enabled") == Some(&Value::Bool(true));
-        let limits = ["usage_limits", "rate_limits"];
-        let wanted: JsonMap = limits
+        let wanted = LIMIT_FIELDS
             .into_iter()
-            .filter_map(|field| Some((field.to_owned(), integration.get(field)?.clone())))
-            .collect();
-        let is_met = |row: &Value| {
-            is_enabled(row)
-                && wanted.iter().all(|(field, value)| {
-                    covers(row.get(field.as_str()).unwrap_or(&Value::Null), value)
-                })
-        };
+            .filter_map(|field| Some((field, integration.get(field)?)));
+        let at = format!("integrations[{i}].");
+        let wanted = missing_fields(&at, wanted, row.unwrap_or(&Value::Null))?;
+        let is_met = |row: &Value| is_enabled(row) && wanted.is_empty();
         let is_of_integration = |provider: &&Value| {
             provider
                 .get("integration_id")

@@ -1,6 +1,7 @@
 //! `onboard-team`: a plan that brings a team to what a specification says.
 
 mod access;
+mod limits;
 mod people;
 
 use futures_util::FutureExt;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::limits::{LIMIT_FIELDS, complete};
 use super::{
     Listing, Steps, Workflow, arguments, is_set,
     list::List,
@@ -36,7 +38,7 @@ pub(super) const WORKFLOW: Workflow = Workflow {
             "provision a department",
             "neues Team einrichten",
         ])
-        .with_rule(reject_doubles)
+        .with_rule(check_specification)
         .returns_untrusted_content(),
     needs: &["list-all-workspaces", "create-workspace"],
     needs_of_call,
@@ -141,7 +143,8 @@ fn objects<'a>(args: &'a JsonMap, name: &str) -> impl Iterator<Item = &'a JsonMa
     items.into_iter().flatten().filter_map(Value::as_object)
 }
 
-fn reject_doubles(args: &JsonMap, findings: &mut Findings) {
+fn check_specification(args: &JsonMap, findings: &mut Findings) {
+    people::check_members(args, findings);
     for (list, field, max) in [
         ("members", "user", MAX_MEMBERS),
         ("integrations", "slug", MAX_INTEGRATIONS),
@@ -292,11 +295,51 @@ async fn find_workspace(steps: &Steps, name: &str) -> Result<Option<Value>, Call
 }
 
 fn is_handle(name: &str) -> bool {
-    let is_uuid = name.len() == 36
+    is_uuid(name) || name.starts_with("ws-")
+}
+
+fn is_uuid(name: &str) -> bool {
+    name.len() == 36
         && name
             .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_uuid || name.starts_with("ws-")
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Returns the wanted fields that a state does not have, with the parts of limits that the specification does not
+/// name as they are. `at` is the path of the fields in the arguments.
+///
+/// # Errors
+/// Returns an error if what stays of a limit contradicts what is wanted.
+fn missing_fields<'a>(
+    at: &str,
+    wanted: impl Iterator<Item = (&'static str, &'a Value)>,
+    state: &Value,
+) -> Result<JsonMap, InputError> {
+    let mut missing = JsonMap::new();
+    for (field, value) in wanted {
+        let stored = state.get(field).unwrap_or(&Value::Null);
+        let value = match LIMIT_FIELDS.contains(&field) {
+            true => complete(&format!("{at}{field}"), value, stored)?,
+            false => value.clone(),
+        };
+        if !is_met(field, stored, &value) {
+            missing.insert(field.to_owned(), value);
+        }
+    }
+    Ok(missing)
+}
+
+/// Returns true if a stored field has all that is wanted. The order of limits says nothing.
+fn is_met(field: &str, stored: &Value, wanted: &Value) -> bool {
+    match (stored, wanted) {
+        (Value::Array(stored), Value::Array(wanted)) if LIMIT_FIELDS.contains(&field) => {
+            stored.len() == wanted.len()
+                && wanted
+                    .iter()
+                    .all(|limit| stored.iter().any(|known| covers(known, limit)))
+        }
+        _ => covers(stored, wanted),
+    }
 }
 
 /// Plans the workspace itself.
@@ -316,10 +359,7 @@ fn plan_workspace(
         draft.add("workspace", "create-workspace", create);
         return Ok(());
     };
-    let patch: JsonMap = wanted
-        .filter(|(field, value)| !covers(state.get(*field).unwrap_or(&Value::Null), value))
-        .map(|(field, value)| (field.to_owned(), value.clone()))
-        .collect();
+    let patch = missing_fields("", wanted, state)?;
     if !patch.is_empty() {
         let update = arguments([("workspace_id", team.id()), ("patch", patch.into())]);
         draft.add("workspace", "update-workspace", update);
@@ -358,10 +398,7 @@ async fn plan_key(
             draft.note("the key is shown or delivered once, when the plan is applied");
         }
         [one] => {
-            let patch: JsonMap = wanted
-                .filter(|(field, value)| !covers(one.get(*field).unwrap_or(&Value::Null), value))
-                .map(|(field, value)| (field.to_owned(), value.clone()))
-                .collect();
+            let patch = missing_fields("key.", wanted, one)?;
             if !patch.is_empty() {
                 let id = one.get("id").cloned().unwrap_or_default();
                 let update = arguments([("id", id), ("patch", patch.into())]);

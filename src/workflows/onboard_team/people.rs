@@ -1,9 +1,9 @@
 //! Members of a team: those who are users join, others are invited.
 
-use portkey_operation::JsonMap;
+use portkey_operation::{Findings, JsonMap};
 use serde_json::{Value, json};
 
-use super::{Team, objects};
+use super::{Team, is_uuid, objects};
 use crate::{
     pipeline::CallError,
     workflows::{Steps, arguments, list::List, plan_draft::PlanDraft, text},
@@ -11,6 +11,31 @@ use crate::{
 
 /// Role of a member when none is given.
 const DEFAULT_ROLE: &str = "member";
+
+/// Rejects members that are neither an address nor a UUID.
+pub(super) fn check_members(args: &JsonMap, findings: &mut Findings) {
+    for (i, member) in objects(args, "members").enumerate() {
+        let user = text(member, "user").unwrap_or_default();
+        if !is_uuid(user) && !is_whole_address(user) {
+            findings.add_error(
+                format_args!("members[{i}].user"),
+                format!("takes an e-mail address or the UUID of a user, got {user:?}"),
+            );
+        }
+    }
+}
+
+/// Returns true for a text with one `@`, a name before it, and a host with a dot behind it.
+fn is_whole_address(user: &str) -> bool {
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && !part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
+    };
+    user.split_once('@').is_some_and(|(name, host)| {
+        let has_labels = host.contains('.') && host.split('.').all(|label| !label.is_empty());
+        is_plain(name) && is_plain(host) && has_labels
+    })
+}
 
 /// Plans the members of the arguments. Members that the arguments do not name stay.
 pub(super) async fn plan_members(
