@@ -19,6 +19,7 @@ use crate::pipeline::CallError;
 
 const COST_OPERATION: &str = "get-cost-graph";
 const WORKSPACES_OPERATION: &str = "list-all-workspaces";
+const KEYS_OPERATION: &str = "list-all-api-keys";
 /// Default period.
 const DEFAULT_PERIOD: &str = "30d";
 /// Length of a year, without its leap day.
@@ -213,13 +214,46 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     };
     let mut ranked: Vec<(String, GroupCost)> = groups.into_iter().collect();
     ranked.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.current));
+    let key_names = match grouping.name {
+        "api_key" => report.key_names().await,
+        _ => BTreeMap::new(),
+    };
+    let mut report_fields = arguments([
+        ("unit", "USD".into()),
+        ("from", range.start().into()),
+        ("to", range.end().into()),
+        ("total", total.into()),
+        ("previous_total", previous.map_or(Value::Null, Value::from)),
+        (
+            "change_percent",
+            previous.map_or(Value::Null, |previous| total.change_percent(previous)),
+        ),
+        (
+            "compared_with",
+            previous_range.map_or(
+                Value::Null,
+                |range| json!({ "from": range.start(), "to": range.end() }),
+            ),
+        ),
+        ("by", grouping.name.into()),
+    ]);
     if args.get("csv") == Some(&Value::Bool(true)) {
-        return Ok(json!({
-            "unit": "USD",
-            "csv": render_csv(grouping.name, &ranked, has_previous_groups),
-            "not_included": report.missing,
-        }));
+        let names = (grouping.name == "api_key").then_some(&key_names);
+        let csv = render_csv(grouping.name, &ranked, names, has_previous_groups);
+        report_fields.extend(arguments([
+            ("csv", csv.into()),
+            ("not_included", report.missing_or_null()),
+        ]));
+        return Ok(Value::Object(report_fields));
     }
+    // Groups have the name of a key, and its id beside it.
+    let named = |name: &str| -> JsonMap {
+        let known = key_names.get(name);
+        arguments([
+            ("name", known.map_or(name, String::as_str).into()),
+            ("id", known.map_or(Value::Null, |_| name.into())),
+        ])
+    };
     let limit = args
         .get("limit")
         .and_then(Value::as_u64)
@@ -233,14 +267,19 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let movers: Vec<Value> = movers
         .into_iter()
         .take(MAX_MOVERS)
-        .map(|(name, cost)| json!({ "name": name, "change": cost.current.signed_difference(cost.previous) }))
+        .map(|(name, cost)| {
+            let mut mover = named(name);
+            let change = cost.current.signed_difference(cost.previous);
+            mover.insert("change".to_owned(), change.into());
+            Value::Object(mover)
+        })
         .collect();
     let shown: Vec<Value> = ranked
         .iter()
         .take(limit)
         .map(|(name, cost)| {
-            let mut row = arguments([
-                ("name", name.as_str().into()),
+            let mut row = named(name);
+            row.extend(arguments([
                 ("cost", cost.current.into()),
                 (
                     "previous",
@@ -250,7 +289,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
                     },
                 ),
                 ("share_percent", cost.current.percent_of(total)),
-            ]);
+            ]));
             if let Some(budget) = budgets.get(name) {
                 row.insert("budget".to_owned(), (*budget).into());
             }
@@ -274,32 +313,19 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     };
     let chart = chart.and_then(|format| {
         let title = chart_title(&range, grouping);
-        draw_chart(title, &ranked, has_previous_groups).to_json(format)
+        let named: Vec<(String, GroupCost)> = ranked
+            .iter()
+            .map(|(name, cost)| (key_names.get(name).unwrap_or(name).clone(), *cost))
+            .collect();
+        draw_chart(title, &named, has_previous_groups).to_json(format)
     });
-    let report_fields = arguments([
-        ("unit", "USD".into()),
-        ("from", range.start().into()),
-        ("to", range.end().into()),
-        ("total", total.into()),
-        ("previous_total", previous.map_or(Value::Null, Value::from)),
-        (
-            "change_percent",
-            previous.map_or(Value::Null, |previous| total.change_percent(previous)),
-        ),
-        (
-            "compared_with",
-            previous_range.map_or(
-                Value::Null,
-                |range| json!({ "from": range.start(), "to": range.end() }),
-            ),
-        ),
-        ("by", grouping.name.into()),
+    report_fields.extend(arguments([
         ("groups", shown.into()),
         ("others", others),
         ("top_movers", movers.into()),
         ("not_included", report.missing_or_null()),
         ("chart", chart.unwrap_or_default()),
-    ]);
+    ]));
     Ok(Value::Object(report_fields))
 }
 
@@ -400,7 +426,7 @@ impl Report<'_> {
             let name = match group.get(name_field) {
                 Some(Value::String(name)) if !name.is_empty() => truncate_name(name),
                 Some(Value::Number(number)) => number.to_string(),
-                _ => "(none)".to_owned(),
+                _ => rest_name(self.args),
             };
             Some((name, group.get("cost").and_then(cents_of)?))
         });
@@ -425,6 +451,25 @@ impl Report<'_> {
             Some((slug, Dollars::from_dollars(limit)))
         };
         items.iter().filter_map(budget).collect()
+    }
+
+    /// Returns the names of the keys, by id.
+    async fn key_names(&mut self) -> BTreeMap<String, String> {
+        let workspace = text(self.args, "workspace_slug").map_or(Value::Null, Value::from);
+        let args = arguments([("workspace_id", workspace)]);
+        let list = match List::read_pages(self.steps, KEYS_OPERATION, args).await {
+            Ok(list) => list,
+            Err(error) => {
+                self.miss("the names of the keys", error);
+                return BTreeMap::new();
+            }
+        };
+        let field = |key: &Value, name: &str| key.get(name)?.as_str().map(str::to_owned);
+        let names = list.items.iter().filter_map(|key| {
+            let name = field(key, "name").filter(|name| !name.is_empty())?;
+            Some((field(key, "id")?, truncate_name(&name)))
+        });
+        names.collect()
     }
 
     /// Notes that a part is missing.
@@ -492,18 +537,33 @@ fn with_rest(
     let rest = total.signed_difference(grouped);
     // Smaller amounts come from rounding.
     if rest >= Dollars::from_cents(1.0) {
-        let by = grouping(args).name;
-        let name = text(args, "metadata_key").unwrap_or(by);
-        costs.push((format!("(without {})", truncate_name(name)), rest));
+        costs.push((rest_name(args), rest));
     }
     costs
 }
 
-/// Renders groups as CSV, by RFC 4180.
-fn render_csv(dimension: &str, groups: &[(String, GroupCost)], has_previous: bool) -> String {
-    let mut csv = format!("{dimension},cost_usd,previous_usd\r\n");
-    for (name, cost) in groups {
-        csv.push_str(&csv_field(name));
+/// Returns the name of the requests that belong to no group.
+fn rest_name(args: &JsonMap) -> String {
+    let name = text(args, "metadata_key").unwrap_or(grouping(args).name);
+    format!("(without {})", truncate_name(name))
+}
+
+/// Renders groups as CSV, by RFC 4180. `names` are those of groups that are told apart by ids, in a column of
+/// their own.
+fn render_csv(
+    dimension: &str,
+    groups: &[(String, GroupCost)],
+    names: Option<&BTreeMap<String, String>>,
+    has_previous: bool,
+) -> String {
+    let name_column = names.map_or("", |_| ",name");
+    let mut csv = format!("{dimension}{name_column},cost_usd,previous_usd\r\n");
+    for (group, cost) in groups {
+        csv.push_str(&csv_field(group));
+        if let Some(names) = names {
+            csv.push(',');
+            csv.push_str(&csv_field(names.get(group).map_or("", String::as_str)));
+        }
         csv.push_str(&match has_previous {
             true => format!(",{},{}\r\n", cost.current, cost.previous),
             false => format!(",{},\r\n", cost.current),

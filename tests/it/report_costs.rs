@@ -131,6 +131,87 @@ async fn csv_has_every_group() {
     );
 }
 
+/// The page of the workflow says how requests without a group are called, that the CSV has the totals beside
+/// it, and that keys have names.
+#[tokio::test]
+async fn groups_and_csv_are_as_documented() {
+    let client = sandbox_client(&[]).await;
+    let keys = call(&client, "list-all-api-keys", json!({})).await;
+    let keys = keys["data"].as_array().unwrap();
+    for by in [
+        "workspace",
+        "model",
+        "provider",
+        "user",
+        "api_key",
+        "config",
+        "prompt",
+        "metadata",
+    ] {
+        let mut args = json!({ "by": by, "limit": 100, "period": "last month" });
+        let mut label = by;
+        if by == "metadata" {
+            label = "project";
+            args["metadata_key"] = label.into();
+        }
+        let report = call(&client, "report-costs", args.clone()).await;
+        let groups = report["groups"].as_array().unwrap();
+        let nameless = format!("(without {label})");
+        for group in groups {
+            let name = group["name"].as_str().unwrap();
+            assert!(!name.starts_with('(') || name == nameless, "{by}: {report}");
+            let id = group.get("id");
+            let key = keys.iter().find(|key| Some(&key["id"]) == id);
+            assert_eq!(
+                key.map(|key| &key["name"]),
+                (by == "api_key" && name != nameless).then_some(&group["name"]),
+                "{by}: {report}"
+            );
+        }
+        let names: Vec<_> = groups.iter().map(|group| &group["name"]).collect();
+        let count = |name: &Value| names.iter().filter(|other| **other == name).count();
+        assert!(names.iter().all(|name| count(name) == 1), "{by}: {report}");
+
+        args["csv"] = true.into();
+        let table = call(&client, "report-costs", args).await;
+        for field in ["unit", "by"] {
+            assert_eq!(table[field], report[field], "{by}: {table}");
+        }
+        for field in ["total", "previous_total"] {
+            let figures = [&table, &report].map(|answer| answer[field].as_f64().unwrap());
+            assert_close(figures[0], figures[1], field);
+        }
+        for field in ["from", "to", "change_percent", "compared_with"] {
+            assert!(table.get(field).is_some(), "{by}: {field} of {table}");
+        }
+        assert_eq!(table.get("not_included"), None, "{by}: {table}");
+        let lines: Vec<_> = table["csv"].as_str().unwrap().lines().collect();
+        assert_eq!(lines.len(), groups.len() + 1, "{by}: {table}");
+        let heading = match by {
+            "api_key" => "api_key,name,cost_usd,previous_usd".to_owned(),
+            by => format!("{by},cost_usd,previous_usd"),
+        };
+        assert_eq!(lines[0], heading);
+    }
+}
+
+#[tokio::test]
+async fn keys_whose_names_may_not_be_read_have_their_ids() {
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules: [{ name: closed, action: deny, match: { tools: [list-all-api-keys] } }]\n",
+    );
+    let client = sandbox_client(&["--policy", policy.path()]).await;
+    let report = call(&client, "report-costs", json!({ "by": "api_key" })).await;
+    let missing = report["not_included"].to_string();
+    assert!(missing.contains("the names of the keys"), "{report}");
+    assert_eq!(
+        report["groups"][0]["name"].as_str().unwrap().len(),
+        36,
+        "{report}"
+    );
+    assert_eq!(report["groups"][0].get("id"), None, "{report}");
+}
+
 #[tokio::test]
 async fn part_that_may_not_be_read_is_named() {
     let policy = PolicyFile::with(
