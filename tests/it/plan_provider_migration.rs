@@ -114,3 +114,66 @@ async fn key_in_the_arguments_is_rejected() {
         );
     }
 }
+
+/// A source of a key that cannot be right.
+struct WrongSource {
+    /// True for the virtual key for OpenAI, false for that for Cohere.
+    is_openai: bool,
+    /// What says where its key comes from.
+    source: Value,
+    /// Argument and reason of the error.
+    expected: [&'static str; 2],
+}
+
+#[tokio::test]
+async fn integration_that_cannot_have_the_key_is_rejected() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let (openai, cohere) = virtual_keys(&client).await;
+    // An integration that has the slug of the virtual key is taken for its integration.
+    let same_slug = json!({ "name": "Another vendor", "slug": openai, "ai_provider_id": "anthropic", "key": "k" });
+    call(&client, "create-integration", same_slug).await;
+    let own = json!({ "name": "Of a workspace", "slug": "cohere-research", "ai_provider_id": "cohere", "key": "k",
+        "workspace_id": "ws-research" });
+    call(&client, "create-integration", own).await;
+    for case in [
+        WrongSource {
+            is_openai: true,
+            source: json!({ "integration": "anthropic" }),
+            expected: ["`virtual_keys[0].integration`", "for `anthropic`"],
+        },
+        WrongSource {
+            is_openai: true,
+            source: json!({ "secret_reference": "support-mailbox" }),
+            expected: ["`virtual_keys[0].slug`", "for `anthropic`"],
+        },
+        WrongSource {
+            is_openai: false,
+            source: json!({ "integration": "openai-production" }),
+            expected: ["`virtual_keys[0].integration`", "for `openai`"],
+        },
+        WrongSource {
+            is_openai: false,
+            source: json!({ "integration": "cohere-research" }),
+            expected: ["`virtual_keys[0].integration`", "belongs to workspace"],
+        },
+        WrongSource {
+            is_openai: false,
+            source: json!({ "integration": "none" }),
+            expected: ["`virtual_keys[0].integration`", "is no integration"],
+        },
+    ] {
+        let mut source = case.source;
+        source["slug"] = match case.is_openai {
+            true => openai.as_str().into(),
+            false => cohere.as_str().into(),
+        };
+        let args = json!({ "virtual_keys": [source] });
+        let error = client
+            .call("plan-provider-migration", args.clone())
+            .await
+            .unwrap_err();
+        for expected in case.expected {
+            assert!(error.contains(expected), "{args}: {error}");
+        }
+    }
+}

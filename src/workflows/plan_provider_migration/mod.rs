@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use self::rewrite::Renaming;
 use super::{Listing, Steps, Workflow, arguments, is_set, list::List, plan_draft::PlanDraft, text};
-use crate::pipeline::CallError;
+use crate::pipeline::{CallError, state_fields::resource};
 
 /// Maximum number of virtual keys of a call.
 const MAX_KEYS: usize = 10;
@@ -134,7 +134,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
             let what = format!("`{slug}` is no virtual key, or a provider already");
             return Err(InputError::new(format!("virtual_keys[{i}].slug"), what).into());
         };
-        let provider = plan_provider(i + 1, source, key, steps, &mut draft).await?;
+        let provider = plan_provider(i, source, key, steps, &mut draft).await?;
         renamings.push(Renaming {
             from: slug.to_owned(),
             to: provider,
@@ -171,9 +171,46 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     draft.finish(steps, is_set(args, "document"), result).await
 }
 
+/// Checks that an integration is for the vendor of a virtual key, as far as both tell one.
+///
+/// # Errors
+/// Returns the reason if it is for another one.
+fn check_vendor(integration: &Value, key: &Value) -> Result<(), String> {
+    let vendors = text_of(integration, "ai_provider_id").zip(text_of(key, "provider"));
+    match vendors.filter(|(vendor, of_key)| !vendor.eq_ignore_ascii_case(of_key)) {
+        Some((vendor, of_key)) => Err(format!(
+            "`{}` is an integration for `{vendor}`, and `{}` is a virtual key for `{of_key}`: one key does not work \
+             with both",
+            text_of(integration, "slug").unwrap_or_default(),
+            text_of(key, "slug").unwrap_or_default()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks that an integration belongs to the organisation, or to the workspace of a virtual key.
+///
+/// # Errors
+/// Returns the reason if it belongs to another workspace.
+fn check_owner(integration: &Value, key: &Value) -> Result<(), String> {
+    let integration = resource(integration);
+    let owners = text_of(integration, "workspace_id").zip(text_of(key, "workspace_id"));
+    match owners.filter(|(owner, of_key)| owner != of_key) {
+        Some((owner, _)) => Err(format!(
+            "belongs to workspace `{owner}`, and cannot be granted to that of `{}`",
+            text_of(key, "slug").unwrap_or_default()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn text_of<'v>(value: &'v Value, field: &str) -> Option<&'v str> {
+    value.get(field)?.as_str()
+}
+
 /// Plans the provider that replaces a virtual key, and returns its slug.
 async fn plan_provider(
-    number: usize,
+    index: usize,
     source: &JsonMap,
     key: &Value,
     steps: &Steps,
@@ -183,18 +220,36 @@ async fn plan_provider(
         let value = key.get(name).filter(|value| !value.is_null());
         value.cloned().unwrap_or_default()
     };
+    let number = index + 1;
     let slug = text(source, "slug").unwrap_or_default();
     let integration = text(source, "integration").unwrap_or(slug);
     let list = List::read_pages(steps, "list-all-integrations", JsonMap::new()).await?;
-    let exists = list
+    let found = list
         .items
         .iter()
-        .any(|one| one.get("slug").is_some_and(|other| other == integration));
-    if !exists && source.contains_key("integration") {
-        list.require_complete(&format!("`{integration}`"))?;
-        let what = format!("`{integration}` is no integration");
-        return Err(InputError::new("virtual_keys", what).into());
+        .find(|one| one.get("slug").is_some_and(|other| other == integration));
+    let field = match source.contains_key("integration") {
+        true => format!("virtual_keys[{index}].integration"),
+        // An integration that has the slug of the virtual key.
+        false => format!("virtual_keys[{index}].slug"),
+    };
+    match found {
+        Some(found) => {
+            check_vendor(found, key).map_err(|what| InputError::new(&*field, what))?;
+            let read = arguments([("slug", integration.into())]);
+            // The list does not tell the workspace. Where a plan closes the read, Portkey refuses the grant.
+            if let Ok(answer) = steps.read("get-integration", read).await {
+                check_owner(&answer, key).map_err(|what| InputError::new(&*field, what))?;
+            }
+        }
+        None if source.contains_key("integration") => {
+            list.require_complete(&format!("`{integration}`"))?;
+            let what = format!("`{integration}` is no integration");
+            return Err(InputError::new(field, what).into());
+        }
+        None => {}
     }
+    let exists = found.is_some();
     let workspace = own("workspace_id");
     let here = arguments([("workspace_id", workspace.clone())]);
     let providers = List::read_pages(steps, "list-all-providers", here).await?;
