@@ -30,6 +30,7 @@ mod report_costs;
 mod review_access;
 mod rotate_key_safely;
 mod snapshot;
+mod workspace_sight;
 mod writer;
 
 pub(crate) use self::snapshot::to_yaml as document_to_yaml;

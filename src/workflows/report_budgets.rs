@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Listing, MAX_STEPS, Steps, Workflow, arguments, list::List, text};
+use super::{
+    Listing, MAX_STEPS, Steps, Workflow, arguments, list::List, text,
+    workspace_sight::describe_beyond,
+};
 use crate::pipeline::CallError;
 
 /// Default and maximum number of limits in the answer.
@@ -221,6 +224,11 @@ impl Report<'_> {
     async fn workspaces(&mut self) -> Result<Vec<Budget>, CallError> {
         let list = List::read_pages(self.steps, "list-all-workspaces", JsonMap::new()).await?;
         self.note_rest(&list, "a workspace");
+        if list.items.len() == 1 {
+            self.steps_left = self.steps_left.saturating_sub(1);
+            self.missing
+                .extend(describe_beyond(self.steps, &list.items).await);
+        }
         let budgets = list.items.iter().flat_map(|workspace| {
             let filter = arguments([(
                 "workspace_slug",

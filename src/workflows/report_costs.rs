@@ -14,6 +14,7 @@ use super::{
     list::List,
     money::{Dollars, cents_of},
     text,
+    workspace_sight::{IfAbsent, look_up_workspace},
 };
 use crate::pipeline::CallError;
 
@@ -183,6 +184,9 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         grouping,
         missing: Vec::new(),
     };
+    let workspace = text(args, "workspace_slug");
+    let sight = look_up_workspace(steps, "workspace_slug", workspace, IfAbsent::Doubt).await?;
+    report.missing.extend(sight.doubt);
     let total = report.total(&range).await?;
     let previous_range = range.previous();
     let mut groups: BTreeMap<String, GroupCost> = BTreeMap::new();

@@ -127,3 +127,4 @@ mod vocabulary;
 mod whoami;
 mod workflow_costs;
 mod workflows;
+mod workspace_keys;

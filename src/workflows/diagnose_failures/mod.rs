@@ -16,8 +16,11 @@ use self::{
     episode::{Episode, Points, Threshold},
 };
 use super::{
-    Listing, Steps, Workflow, arguments, partial_reads::PartialReads,
-    report_costs::requested_range, text,
+    Listing, Steps, Workflow, arguments,
+    partial_reads::PartialReads,
+    report_costs::requested_range,
+    text,
+    workspace_sight::{IfAbsent, look_up_workspace},
 };
 use crate::pipeline::CallError;
 
@@ -146,6 +149,12 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
         range: parsed,
         is_until_now: range.ends_now(steps.clock()),
     };
+    let workspace = text(args, "workspace_slug");
+    let sight = look_up_workspace(steps, "workspace_slug", workspace, IfAbsent::Doubt).await?;
+    diagnosis.reads.count_calls(sight.calls);
+    if let Some(doubt) = sight.doubt {
+        diagnosis.reads.miss("workspace", &doubt);
+    }
     let points = diagnosis.first_points().await?;
     let before = match range.previous() {
         Some(previous) => diagnosis.usual_rate(&previous).await,

@@ -12,7 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::rewrite::Renaming;
-use super::{Listing, Steps, Workflow, arguments, is_set, list::List, plan_draft::PlanDraft, text};
+use super::{
+    Listing, Steps, Workflow, arguments, is_set,
+    list::List,
+    plan_draft::PlanDraft,
+    text,
+    workspace_sight::{IfAbsent, look_up_workspace},
+};
 use crate::pipeline::{CallError, state_fields::resource};
 
 /// Maximum number of virtual keys of a call.
@@ -117,12 +123,17 @@ fn check_sources(args: &JsonMap, findings: &mut Findings) {
 }
 
 async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
-    let here = arguments([("workspace_id", text(args, "workspace_id").into())]);
+    let workspace = text(args, "workspace_id");
+    let sight = look_up_workspace(steps, "workspace_id", workspace, IfAbsent::Refuse).await?;
+    let here = arguments([("workspace_id", workspace.into())]);
     let listed = List::read_pages(steps, "list-all-virtual-keys", here.clone()).await?;
     // Providers are listed, too.
     let is_legacy = |key: &&Value| key.get("integration_id").is_none_or(Value::is_null);
     let legacy: Vec<&Value> = listed.items.iter().filter(is_legacy).collect();
     let mut draft = PlanDraft::default();
+    if let Some(doubt) = sight.doubt {
+        draft.note(format!("not seen: {doubt}"));
+    }
     let mut renamings = Vec::new();
     for (i, source) in sources(args).enumerate() {
         let slug = text(source, "slug").unwrap_or_default();

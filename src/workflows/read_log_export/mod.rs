@@ -13,7 +13,11 @@ use self::{
     job::{ExportJob, JobState},
     selection::Selection,
 };
-use super::{Listing, Steps, Workflow, arguments, is_set, text, writer::StepWriter};
+use super::{
+    Listing, Steps, Workflow, arguments, is_set, text,
+    workspace_sight::{IfAbsent, look_up_workspace},
+    writer::StepWriter,
+};
 use crate::pipeline::CallError;
 
 /// Maximum number of calls: seven, and one look at the job every few seconds.
@@ -119,11 +123,15 @@ struct ReadLogExport {
 
 async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let mut selection = Selection::from_arguments(args, steps)?;
+    let workspace = text(args, "workspace_id");
+    let sight = look_up_workspace(steps, "workspace_id", workspace, IfAbsent::Refuse).await?;
+    selection.notes.extend(sight.doubt.clone().map(Value::from));
     let mut writer = StepWriter::new(steps, is_set(args, "dry_run"));
     let mut job = match text(args, "export_id") {
         Some(id) => ExportJob::read(id, steps).await?,
         None => ExportJob::find_or_create(args, &mut selection, steps, &mut writer).await?,
     };
+    job.calls += sight.calls;
     let query = selection.query;
     let mut result = JsonMap::new();
     let Some(id) = job.id.clone() else {

@@ -12,7 +12,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Listing, Steps, Workflow, arguments, partial_reads::PartialReads, text};
+use super::{
+    Listing, Steps, Workflow, arguments,
+    partial_reads::PartialReads,
+    text,
+    workspace_sight::{IfAbsent, describe_beyond, look_up_workspace},
+};
 use crate::pipeline::CallError;
 
 /// Maximum number of calls, of which the members of a workspace take one or more.
@@ -180,6 +185,7 @@ impl Workspaces {
 /// The review of one call.
 struct Review<'a> {
     args: &'a JsonMap,
+    steps: &'a Steps,
     now: Timestamp,
     reads: PartialReads<'a>,
     workspaces: Workspaces,
@@ -199,11 +205,18 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     let now = now.ok_or_else(|| InputError::new("", "the clock of the server is out of range"))?;
     let mut review = Review {
         args,
+        steps,
         now,
         reads: PartialReads::new(steps, MAX_CALLS),
         workspaces: Workspaces::default(),
         findings: Findings::default(),
     };
+    let workspace = text(args, "workspace_id");
+    let sight = look_up_workspace(steps, "workspace_id", workspace, IfAbsent::Refuse).await?;
+    review.reads.count_calls(sight.calls);
+    if let Some(doubt) = sight.doubt {
+        review.reads.miss("workspace", &doubt);
+    }
     review.read_workspaces().await;
     let users = review.review_users().await;
     let keys = review.review_keys(users.as_ref()).await;
@@ -239,6 +252,12 @@ impl Review<'_> {
             .list(part, "list-all-workspaces", JsonMap::new())
             .await;
         let items = list.map(|list| list.items).unwrap_or_default();
+        if items.len() == 1 && !self.args.contains_key("workspace_id") {
+            self.reads.count_calls(1);
+            if let Some(beyond) = describe_beyond(self.steps, &items).await {
+                self.reads.miss(part, &beyond);
+            }
+        }
         let workspace = |item: &Value| {
             let field = |name: &str| item.get(name)?.as_str().map(str::to_owned);
             let slug = field("slug").or_else(|| field("id"))?;
