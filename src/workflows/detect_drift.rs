@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{
     Listing, Steps, Workflow, arguments, is_set,
     snapshot::{
-        MAX_CALLS, SnapshotScope, compare, parse_yaml, plan_restore, take_snapshot, unseen_to_json,
+        MAX_CALLS, SnapshotScope, compare, not_covered, parse_yaml, plan_restore, take_snapshot,
+        unseen_to_json,
     },
 };
 use crate::pipeline::CallError;
@@ -85,6 +86,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     if !now.unseen.is_empty() {
         answer.insert("not_seen".to_owned(), unseen_to_json(&now.unseen));
     }
+    answer.insert("not_covered".to_owned(), not_covered(&scope.kinds).into());
     if is_set(args, "plan") {
         let plan = plan_restore(&old, &now, &drift);
         answer.insert("steps".to_owned(), plan.steps.into());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{
     Listing, Steps, Workflow, arguments,
     snapshot::{
-        MAX_CALLS, Snapshot, SnapshotScope, TerraformExport, count_hidden, take_snapshot,
-        to_terraform, to_yaml, unseen_to_json,
+        MAX_CALLS, Snapshot, SnapshotScope, TerraformExport, count_hidden, not_covered,
+        take_snapshot, to_terraform, to_yaml, unseen_to_json,
     },
     text,
 };
@@ -87,6 +87,7 @@ async fn run(args: &JsonMap, steps: &Steps) -> Result<Value, CallError> {
     if !snapshot.unseen.is_empty() {
         answer.insert("not_seen".to_owned(), unseen_to_json(&snapshot.unseen));
     }
+    answer.insert("not_covered".to_owned(), not_covered(&scope.kinds).into());
     answer.insert("files".to_owned(), files.into());
     Ok(Value::Object(answer))
 }
@@ -127,6 +128,7 @@ fn describe_terraform(snapshot: &Snapshot, scope: &SnapshotScope) -> Value {
     if !unseen.is_empty() {
         answer.insert("not_seen".to_owned(), unseen_to_json(&unseen));
     }
+    answer.insert("not_covered".to_owned(), not_covered(&scope.kinds).into());
     let files: JsonMap = files
         .into_iter()
         .map(|(path, text)| (path, text.into()))

@@ -1,6 +1,10 @@
 //! Exports and drift: files that equal what the sandbox has, and plans that bring them back.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -333,6 +337,261 @@ async fn drift_is_found_and_its_plan_restores_the_snapshot() {
         .map(|row| &row["name"])
         .collect();
     assert!(names.contains(&&json!("Support Fallback")), "{names:?}");
+}
+
+/// A setting that is changed in Portkey, and the file that has to show it.
+struct ChangedSetting {
+    method: Method,
+    path: &'static str,
+    body: Option<Value>,
+    file: &'static str,
+}
+
+fn put(path: &'static str, body: Value, file: &'static str) -> ChangedSetting {
+    ChangedSetting {
+        method: Method::PUT,
+        path,
+        body: Some(body),
+        file,
+    }
+}
+
+/// Each setting of access is exported, its change is drift, and the plan sets it back.
+#[tokio::test]
+async fn access_is_exported_compared_and_restored() {
+    let exported = Exported::start();
+    let workspace = exported.get("/admin/workspaces/ws-shared").await;
+    let shared = workspace["id"].as_str().unwrap().to_owned();
+    let lead = "0a5d0000-0000-4000-8000-00000000ada2";
+    let denied = json!({ "user_access": [{ "user_id": lead, "enabled": false }], "default_user_access": "deny" });
+    exported
+        .send(Method::PUT, "/mcp-servers/issues/user-access", Some(denied))
+        .await;
+    let (code, text) = exported.export(&[]);
+    assert_eq!(code, 0, "{text}");
+    let server = read(&exported, "workspaces/ws-shared/mcp-servers/issues.yaml");
+    assert_eq!(server["default_user_access"], "deny", "{server}");
+    assert_eq!(
+        server["user_access"],
+        json!([{ "enabled": false, "user_id": lead }]),
+        "{server}"
+    );
+    let capabilities = server["capabilities"].as_array().unwrap();
+    assert_eq!(capabilities.len(), 12, "{server}");
+    let excluded = read(&exported, "input-guardrail-exclusions.yaml");
+    assert_eq!(
+        excluded["workspaces"].as_array().unwrap().len(),
+        1,
+        "{excluded}"
+    );
+    let mappings = exported.get("/scim/workspaces").await;
+    for mapping in mappings["mappings"].as_array().unwrap() {
+        let id = mapping["id"].as_str().unwrap();
+        let written = files(&exported.dir());
+        let file = written
+            .iter()
+            .find(|(path, _)| path.ends_with(&format!("/scim-workspace-mappings/{id}.yaml")));
+        let document: Value = serde_saphyr::from_str(file.unwrap().1).unwrap();
+        assert_eq!(document["role"], mapping["role"], "{id}");
+    }
+    let (code, drift) = run_drift(&exported);
+    assert_eq!(code, 0, "{drift}");
+
+    let integration = "integrations/openai-production.yaml";
+    let tracker = "mcp-integrations/issue-tracker.yaml";
+    let issues = "workspaces/ws-shared/mcp-servers/issues.yaml";
+    let changes = [
+        put(
+            "/integrations/openai-production/models",
+            json!({ "models": [{ "slug": "gpt-4o", "enabled": false }, { "slug": "o3-mini", "enabled": true }] }),
+            integration,
+        ),
+        put(
+            "/integrations/openai-production/workspaces",
+            json!({ "workspaces": [{ "id": "ws-shared", "enabled": false },
+                { "id": "ws-research", "enabled": true, "usage_limits": [{ "type": "cost", "credit_limit": 999 }] },
+                { "id": "ws-support-bot", "enabled": true, "rate_limits": null }],
+                "global_workspace_access": { "enabled": true } }),
+            integration,
+        ),
+        put(
+            "/integrations/bedrock-research/workspaces",
+            json!({ "workspaces": [{ "id": "ws-shared", "enabled": true, "create_default_provider": false }] }),
+            "integrations/bedrock-research.yaml",
+        ),
+        put(
+            "/mcp-integrations/issue-tracker/workspaces",
+            json!({ "workspaces": [{ "id": shared, "enabled": false }] }),
+            tracker,
+        ),
+        put(
+            "/mcp-integrations/issue-tracker/capabilities",
+            json!({ "capabilities": [{ "name": "get_issue", "type": "tool", "enabled": false }] }),
+            tracker,
+        ),
+        put(
+            "/mcp-servers/issues/user-access",
+            json!({ "user_access": [{ "user_id": lead, "enabled": true }], "default_user_access": "allow" }),
+            issues,
+        ),
+        put(
+            "/mcp-servers/issues/capabilities",
+            json!({ "capabilities": [{ "name": "search_issues", "type": "tool", "enabled": false }] }),
+            issues,
+        ),
+        put(
+            "/workspace-exclusions/input-guardrails",
+            json!({ "workspaces": [{ "workspace_id": "ws-research", "excluded": false },
+                { "workspace_id": "ws-shared", "excluded": true }] }),
+            "input-guardrail-exclusions.yaml",
+        ),
+        put(
+            "/workspace-exclusions/output-guardrails",
+            json!({ "workspaces": [{ "workspace_id": "ws-shared", "excluded": true }] }),
+            "output-guardrail-exclusions.yaml",
+        ),
+    ];
+    let mut expected = BTreeSet::new();
+    for change in changes {
+        exported.send(change.method, change.path, change.body).await;
+        expected.insert(change.file.to_owned());
+    }
+    let mapping = mappings["mappings"][0]["id"].as_str().unwrap();
+    exported
+        .send(Method::DELETE, &format!("/scim/workspaces/{mapping}"), None)
+        .await;
+    let (code, drift) = run_drift(&exported);
+    assert_eq!(code, 2, "{drift}");
+    let changed: BTreeSet<_> = drift["changed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(changed, expected, "{drift}");
+    assert_eq!(drift["removed"].as_array().unwrap().len(), 1, "{drift}");
+    assert_eq!(drift["added"], json!([]), "{drift}");
+
+    let plan = exported.folder.path().join("back.yaml");
+    let dir = exported.dir();
+    let plan = plan.to_str().unwrap();
+    let (code, text) = exported.run(&["drift", dir.to_str().unwrap(), "--plan", plan]);
+    assert_eq!(code, 2, "{text}");
+    let (code, text) = exported.run(&["apply", plan]);
+    assert_eq!(code, 0, "{text}\n{}", fs::read_to_string(plan).unwrap());
+    let (_, drift) = run_drift(&exported);
+    assert_eq!(drift["changed"], json!([]), "{drift}");
+    let mappings = exported.get("/scim/workspaces").await;
+    assert_eq!(
+        mappings["mappings"].as_array().unwrap().len(),
+        3,
+        "{mappings}"
+    );
+    // No second provider was made by the access that was given back.
+    let providers = exported.get("/providers?workspace_id=ws-shared").await;
+    let of_openai = providers["data"].as_array().unwrap().iter();
+    let of_openai = of_openai.filter(|row| row["integration_id"] == "openai-production");
+    assert_eq!(of_openai.count(), 1, "{providers}");
+}
+
+/// An integration that is created again has its models and workspaces again.
+#[tokio::test]
+async fn integration_that_was_deleted_is_restored_with_its_access() {
+    let exported = Exported::start();
+    let made = json!({ "name": "Spare", "slug": "spare", "ai_provider_id": "ollama",
+        "configurations": { "custom_host": "https://ollama.example.com" } });
+    exported
+        .send(Method::POST, "/integrations", Some(made))
+        .await;
+    let access = json!({ "workspaces": [{ "id": "ws-shared", "enabled": true, "create_default_provider": false,
+        "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 7 }] }] });
+    exported
+        .send(Method::PUT, "/integrations/spare/workspaces", Some(access))
+        .await;
+    let models = json!({ "models": [{ "slug": "own-model", "enabled": true, "is_custom": true }] });
+    exported
+        .send(Method::PUT, "/integrations/spare/models", Some(models))
+        .await;
+    let dir = exported.dir();
+    let dir = dir.to_str().unwrap();
+    let (code, text) = exported.run(&["export", dir, "--kinds", "integrations"]);
+    assert_eq!(code, 0, "{text}");
+    exported
+        .send(Method::DELETE, "/integrations/spare", None)
+        .await;
+    let plan = exported.folder.path().join("back.yaml");
+    let plan = plan.to_str().unwrap();
+    let (code, text) = exported.run(&["drift", dir, "--plan", plan]);
+    assert_eq!(code, 2, "{text}");
+    let (code, text) = exported.run(&["apply", plan]);
+    assert_eq!(code, 0, "{text}\n{}", fs::read_to_string(plan).unwrap());
+    let (_, drift) = run_drift(&exported);
+    // It has a new id, and all else is as it was.
+    let changes = drift["changed"][0]["changes"].as_array().unwrap();
+    let paths: Vec<_> = changes.iter().map(|change| &change["path"]).collect();
+    assert_eq!(paths, ["id"], "{drift}");
+    for list in ["added", "removed"] {
+        assert_eq!(drift[list], json!([]), "{drift}");
+    }
+}
+
+/// A part that may not be read costs that part alone, and is no difference.
+#[tokio::test]
+async fn part_of_a_document_that_may_not_be_read_is_named() {
+    let plain = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let scope = json!({ "kinds": ["mcp-servers", "guardrails"] });
+    let whole = plain.call("export-snapshot", scope.clone()).await.unwrap();
+    let policy = PolicyFile::with(
+        "version: \"1\"\nrules: [{ name: closed, action: deny, match: { tools: [list-mcp-server-user-access] } }]\n",
+    );
+    let client = connect_everywhere(&["--sandbox", "--policy", policy.path()], &[])
+        .await
+        .remove(0);
+    let partly = client.call("export-snapshot", scope.clone()).await.unwrap();
+    let path = "workspaces/ws-shared/mcp-servers/issues.yaml";
+    let text = partly["files"][path].as_str().unwrap();
+    assert!(
+        text.contains("search_issues") && !text.contains("default_user_access"),
+        "{text}"
+    );
+    let unseen = partly["not_seen"].to_string();
+    assert!(
+        unseen.contains(&format!("{path}#default_user_access")),
+        "{unseen}"
+    );
+    let mut args = scope;
+    args["files"] = whole["files"].clone();
+    args["plan"] = true.into();
+    let drift = client.call("detect-drift", args).await.unwrap();
+    assert_eq!(drift["drift"], false, "{drift}");
+    assert_eq!(drift["steps"], json!([]), "{drift}");
+}
+
+/// The answer and the shell say what a snapshot does not have.
+#[tokio::test]
+async fn what_is_not_covered_is_named() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let args = json!({ "kinds": ["configs"], "workspaces": ["ws-research"] });
+    let answer = client.call("export-snapshot", args).await.unwrap();
+    let left = answer["not_covered"].to_string();
+    for what in [
+        "prompts",
+        "scim-workspace-mappings",
+        "secrets",
+        "MCP sign-ins",
+        "agents",
+    ] {
+        assert!(left.contains(what), "{what}: {left}");
+    }
+    let args = json!({ "files": answer["files"], "workspaces": ["ws-research"] });
+    let drift = client.call("detect-drift", args).await.unwrap();
+    assert_eq!(drift["not_covered"], answer["not_covered"], "{drift}");
+    let exported = Exported::start();
+    let (_, text) = exported.export(&[]);
+    assert!(
+        text.contains("not covered: users, user-invites, members, secrets, "),
+        "{text}"
+    );
 }
 
 #[tokio::test]

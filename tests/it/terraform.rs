@@ -224,6 +224,101 @@ async fn every_resource_is_imported_by_the_id_that_portkey_has() {
     );
 }
 
+/// Mappings of SCIM groups, capabilities of MCP integrations and open invitations have the resources and the ids of
+/// import that the documents of the provider name.
+#[tokio::test]
+async fn mappings_capabilities_and_invites_are_resources() {
+    let exported = Exported::start();
+    let (code, output) = export(
+        &exported,
+        &[
+            "--kinds",
+            "mcp-integrations,scim-workspace-mappings,user-invites",
+        ],
+    );
+    assert_eq!(code, 0, "{output}");
+    let blocks = Blocks::parse(&files(&exported));
+    let mappings = exported.get("/scim/workspaces").await;
+    let mappings = mappings["mappings"].as_array().unwrap();
+    let ids: BTreeSet<_> = mappings
+        .iter()
+        .map(|row| {
+            let field = |name: &str| row[name].as_str().unwrap();
+            format!("{}/{}", field("workspace_id"), field("id"))
+        })
+        .collect();
+    assert_eq!(blocks.imported("portkey_scim_workspace_mapping"), ids);
+    for (address, id) in blocks.imports() {
+        let Some(row) = mappings
+            .iter()
+            .find(|row| id.ends_with(&format!("/{}", row["id"].as_str().unwrap())))
+        else {
+            continue;
+        };
+        let block = blocks.resource(&address);
+        for name in ["workspace_id", "role", "scim_group_id"] {
+            assert_eq!(text(attribute(block, name).unwrap()), row[name], "{id}");
+        }
+        assert_eq!(attribute(block, "scim_group_name"), None);
+    }
+
+    let integrations = exported.get("/mcp-integrations").await;
+    let mut with_capabilities = BTreeSet::new();
+    for row in integrations["data"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        let answer = exported
+            .get(&format!("/mcp-integrations/{id}/capabilities"))
+            .await;
+        let listed = answer["data"].as_array().unwrap();
+        let known = ["tool", "prompt", "resource"];
+        let expected: BTreeSet<String> = listed
+            .iter()
+            .filter(|row| known.iter().any(|kind| row["type"] == *kind))
+            .map(|row| json!([row["name"], row["type"], row["enabled"]]).to_string())
+            .collect();
+        if expected.is_empty() {
+            continue;
+        }
+        with_capabilities.insert(id.to_owned());
+        let (address, _) = blocks
+            .imports()
+            .into_iter()
+            .find(|(address, import)| {
+                address.starts_with("portkey_mcp_integration_capabilities.") && import == id
+            })
+            .unwrap();
+        let block = blocks.resource(&address);
+        assert_eq!(text(attribute(block, "mcp_integration_id").unwrap()), id);
+        let list = attribute(block, "capabilities").unwrap();
+        let list = serde_json::to_value(hcl::Value::from(list.clone())).unwrap();
+        let found: BTreeSet<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| json!([row["name"], row["type"], row["enabled"]]).to_string())
+            .collect();
+        assert_eq!(found, expected, "{id}");
+    }
+    assert!(!with_capabilities.is_empty());
+    let imported = blocks.imported("portkey_mcp_integration_capabilities");
+    assert_eq!(imported, with_capabilities);
+    assert!(
+        output.contains("capabilities of type resource_template"),
+        "{output}"
+    );
+
+    let invites = exported.get("/admin/users/invites").await;
+    let open: BTreeSet<_> = invites["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["status"] == "pending")
+        .map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(!open.is_empty() && open.len() < 3, "{invites}");
+    assert_eq!(blocks.imported("portkey_user_invite"), open);
+}
+
 #[test]
 fn secrets_are_sensitive_variables() {
     let exported = Exported::start();

@@ -303,6 +303,20 @@ fn print_notes(answer: &Value, out: &mut impl Write) -> anyhow::Result<()> {
         );
         writeln!(out, "{}", escape_to_one_line(&line))?;
     }
+    let uncovered = answer.get("not_covered").and_then(Value::as_array);
+    let names = uncovered.into_iter().flatten().filter_map(|what| {
+        // The reasons are in the answer of the tool, and in the documents.
+        let (name, _) = what.as_str()?.split_once(':')?;
+        Some(name)
+    });
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() {
+        writeln!(
+            out,
+            "not covered: {}",
+            escape_to_one_line(&names.join(", "))
+        )?;
+    }
     for operation in texts(answer, "redacted_by_policy") {
         writeln!(out, "a policy redacts values of {operation}")?;
     }

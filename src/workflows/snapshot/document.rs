@@ -46,6 +46,8 @@ const VOLATILE_FIELDS: &[&str] = &[
     "prompt_version_status",
     "reset_usage",
     "resolved_times",
+    "returned",
+    "total",
     "updated_at",
     "updated_by",
     "usage",
@@ -147,10 +149,13 @@ pub(in crate::workflows) fn count_hidden(value: &Value) -> usize {
 /// Sorts the rows of a list by what names them.
 pub(super) fn sort_rows(rows: &mut [Value]) {
     let name = |row: &Value| {
-        let name = ["slug", "id", "name"]
-            .iter()
-            .find_map(|field| row.get(field)?.as_str());
-        name.unwrap_or_default().to_owned()
+        let text = |field: &str| row.get(field)?.as_str();
+        let name = ["slug", "id", "name", "user_id", "workspace_id"]
+            .into_iter()
+            .find_map(text);
+        // Tools and prompts of an MCP server may have the same name.
+        let kind = text("type").unwrap_or_default();
+        format!("{}\0{kind}", name.unwrap_or_default())
     };
     rows.sort_by_key(name);
 }

@@ -47,8 +47,12 @@ pub(in crate::workflows) fn compare(
             continue;
         };
         match now.documents.get(path) {
-            Some(now) => {
-                let mut diff = difference(kind, document, &now.value);
+            Some(current) => {
+                let mut diff = difference(kind, document, &current.value);
+                diff.changes.retain(|change| {
+                    let field = change.path.first_field().unwrap_or_default();
+                    !now.is_field_unseen(path, field)
+                });
                 if take_hidden(&mut diff) {
                     drift.partly_hidden.push(path.clone());
                 }
@@ -72,6 +76,10 @@ pub(in crate::workflows) fn compare(
 
 /// Returns the differences between two documents.
 fn difference(kind: &SnapshotKind, old: &Value, new: &Value) -> Diff {
+    let (old, new) = &(
+        without_idle_entries(kind, old, new),
+        without_idle_entries(kind, new, old),
+    );
     let rules = kind
         .update
         .and_then(|update| update_rules(update.operation));
@@ -80,6 +88,26 @@ fn difference(kind: &SnapshotKind, old: &Value, new: &Value) -> Diff {
     diff.changes
         .retain(|change| !is_same(change.old.as_ref(), change.new.as_ref()));
     diff
+}
+
+/// Returns a document without entries that are switched off and that the other document lacks, where both mean the
+/// same.
+fn without_idle_entries(kind: &SnapshotKind, document: &Value, other: &Value) -> Value {
+    let mut document = document.clone();
+    for entries in kind.entries.iter().filter(|one| one.is_off_by_default) {
+        let key = |row: &Value| -> Vec<Value> {
+            let part = |name: &&str| row.get(*name).cloned().unwrap_or_default();
+            entries.keys.iter().map(part).collect()
+        };
+        let others = other.get(entries.field).and_then(Value::as_array);
+        if let Some(Value::Array(rows)) = document.get_mut(entries.field) {
+            rows.retain(|row| {
+                row.get(entries.switch) != Some(&Value::Bool(false))
+                    || others.is_some_and(|others| others.iter().any(|one| key(one) == key(row)))
+            });
+        }
+    }
+    document
 }
 
 /// Removes the changes to values that a policy redacted, which are no differences. Returns true if there are any.

@@ -25,7 +25,7 @@ pub(crate) use self::document::to_yaml;
 pub(super) use self::{
     document::{count_hidden, parse_yaml},
     drift::compare,
-    kinds::{KINDS, SnapshotKind},
+    kinds::{KINDS, SnapshotKind, not_covered},
     reader::take_snapshot,
     restore::plan_restore,
     terraform::{TerraformExport, to_terraform},
@@ -126,7 +126,7 @@ pub(super) struct SnapshotDocument {
 /// A part of the organisation that could not be read.
 #[derive(Clone, Debug)]
 pub(super) struct Unseen {
-    /// Path of a file, or of a folder with a `/` at its end.
+    /// Path of a file, of a folder with a `/` at its end, or of a file, `#` and a field of its document.
     pub(super) path: String,
     pub(super) reason: String,
 }
@@ -140,6 +140,11 @@ impl Snapshot {
                 true => path.starts_with(&unseen.path),
                 false => path == unseen.path,
             })
+    }
+
+    /// Returns true if a field of a document could not be read.
+    pub(super) fn is_field_unseen(&self, path: &str, field: &str) -> bool {
+        self.is_unseen(&field_path(path, field))
     }
 
     /// Returns the number of documents by kind.
@@ -157,6 +162,11 @@ impl Snapshot {
         }
         counts
     }
+}
+
+/// Returns the path of a field of a document. No path of a file has this character.
+fn field_path(path: &str, field: &str) -> String {
+    format!("{path}#{field}")
 }
 
 /// Returns what was not seen, for an answer.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     MAX_CALLS, Snapshot, SnapshotDocument, SnapshotKind, SnapshotScope, Unseen, argument_schemas,
     document::{build_document, document_path, path_segment, sort_rows},
+    field_path,
     kinds::{KindPart, KindScope, ResourceRead},
     update_rules,
 };
@@ -148,18 +149,37 @@ impl Reader<'_> {
         &mut self,
         operation: &'static str,
         rows: &'static str,
-        mut args: JsonMap,
+        args: JsonMap,
     ) -> Result<Vec<Value>, ReadFailure> {
-        let (mut all, total) = self.read_page(operation, rows, args.clone()).await?;
+        Ok(self.read_list_with(operation, rows, args, &[]).await?.0)
+    }
+
+    /// Reads all pages of a list, and fields beside the rows of the first one.
+    async fn read_list_with(
+        &mut self,
+        operation: &'static str,
+        rows: &'static str,
+        mut args: JsonMap,
+        beside: &[&str],
+    ) -> Result<(Vec<Value>, JsonMap), ReadFailure> {
+        let first = self.read(operation, args.clone()).await?;
+        let own = beside
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), first.get(*name)?.clone())))
+            .filter(|(_, value)| !value.is_null())
+            .collect();
+        let (mut all, total) = rows_of(operation, rows, first)?;
+        let (page_argument, size_argument, first_page) = page_arguments(operation);
         let is_short = |all: &[Value]| total.is_some_and(|total| total > all.len() as u64);
         // The first page shows the default size. Another size might be above the maximum.
-        args.insert("page_size".to_owned(), all.len().into());
+        args.insert(size_argument.to_owned(), all.len().into());
         for number in 1..MAX_PAGES {
             if all.is_empty() || !is_short(&all) {
                 break;
             }
-            args.insert("current_page".to_owned(), number.into());
-            let (page, _) = self.read_page(operation, rows, args.clone()).await?;
+            args.insert(page_argument.to_owned(), (first_page + number).into());
+            let answer = self.read(operation, args.clone()).await?;
+            let (page, _) = rows_of(operation, rows, answer)?;
             // An upstream without pages returns the first one again.
             if page.is_empty() || page.first() == all.first() {
                 break;
@@ -171,28 +191,7 @@ impl Reader<'_> {
             let what = format!("`{operation}` returned {} of {total} items", all.len());
             return Err(ReadFailure::Unseen(what));
         }
-        Ok(all)
-    }
-
-    async fn read_page(
-        &mut self,
-        operation: &'static str,
-        rows: &'static str,
-        args: JsonMap,
-    ) -> Result<(Vec<Value>, Option<u64>), ReadFailure> {
-        let mut answer = self.read(operation, args).await?;
-        let total = answer.get("total").and_then(Value::as_u64);
-        // Portkey's specification shows some lists bare.
-        let rows = match answer.get_mut(rows) {
-            Some(rows) => rows.take(),
-            None => answer,
-        };
-        match rows {
-            Value::Array(rows) => Ok((rows, total)),
-            _ => Err(ReadFailure::Unseen(format!(
-                "`{operation}` returned no list"
-            ))),
-        }
+        Ok((all, own))
     }
 
     /// Returns the workspaces whose resources are read.
@@ -210,18 +209,13 @@ impl Reader<'_> {
             Ok(rows) => rows,
             Err(failure) => {
                 self.add_unseen("workspaces/", failure.into_reason("list-all-workspaces"));
-                let named = scope.workspaces.iter().map(|name| WorkspaceRow {
-                    id: Some(name.clone()),
-                    slug: name.clone(),
-                });
-                let named: Vec<_> = named.collect();
                 let own = WorkspaceRow {
                     id: None,
                     slug: OWN_WORKSPACE.to_owned(),
                 };
-                return match named.is_empty() {
+                return match scope.workspaces.is_empty() {
                     true => vec![own],
-                    false => named,
+                    false => self.named_workspaces(&scope.workspaces).await,
                 };
             }
         };
@@ -247,6 +241,31 @@ impl Reader<'_> {
         chosen
     }
 
+    /// Returns the workspaces of these names that the key sees. The lists of a key of a workspace have what is in its
+    /// own one, whatever workspace is named, and would be taken for another one's.
+    async fn named_workspaces(&mut self, names: &[String]) -> Vec<WorkspaceRow> {
+        let mut rows = Vec::new();
+        for name in names {
+            let args = arguments([("workspace_id", name.as_str().into())]);
+            match self.read("get-workspace", args).await {
+                Ok(answer) => {
+                    let workspace = resource(&answer);
+                    rows.push(WorkspaceRow {
+                        id: text_of(workspace, "id").or_else(|| Some(name.clone())),
+                        slug: text_of(workspace, "slug").unwrap_or_else(|| name.clone()),
+                    });
+                }
+                Err(failure) => {
+                    let folder = format!("workspaces/{}/", path_segment(name));
+                    let reason = failure.into_reason("get-workspace");
+                    let what = format!("it is not known whether the key answers for it: {reason}");
+                    self.add_unseen(folder, what);
+                }
+            }
+        }
+        rows
+    }
+
     async fn read_kind(
         &mut self,
         kind: &'static SnapshotKind,
@@ -261,7 +280,12 @@ impl Reader<'_> {
             KindScope::Single if is_whole => match self.read(kind.list, JsonMap::new()).await {
                 Ok(answer) => {
                     let fields = resource(&answer).as_object().cloned().unwrap_or_default();
-                    let value = build_document(rules, fields);
+                    let mut value = build_document(rules, fields);
+                    for entries in kind.entries {
+                        if let Some(Value::Array(rows)) = value.get_mut(entries.field) {
+                            sort_rows(rows);
+                        }
+                    }
                     self.add_document(kind, document_path(kind, None, ""), value);
                 }
                 Err(failure) => {
@@ -323,7 +347,9 @@ impl Reader<'_> {
         };
         for row in rows {
             let is_other = |field: &&str| row.get(*field).is_some_and(|value| !value.is_null());
-            if kind.without.as_ref().is_some_and(is_other) {
+            let is_chosen =
+                |(field, value): (&str, &str)| row.get(field).is_none_or(|other| other == value);
+            if kind.without.as_ref().is_some_and(is_other) || !kind.only.is_none_or(is_chosen) {
                 continue;
             }
             let owner = row.get("workspace_id");
@@ -391,16 +417,21 @@ impl Reader<'_> {
         let mut value = build_document(rules, fields);
         for part in kind.parts {
             match self.read_part(part, &row).await {
-                Ok(rows) => {
+                Ok(found) => {
                     if let Some(fields) = value.as_object_mut() {
-                        fields.insert(part.field.to_owned(), rows);
+                        fields.extend(found);
                         fields.sort_keys();
                     }
                 }
-                Err(ReadFailure::Gone) => return,
-                Err(ReadFailure::Unseen(reason)) => {
-                    self.add_unseen(path, reason);
-                    return;
+                Err(failure) => {
+                    let reason = failure.into_reason(part.read.operation);
+                    if !part.is_optional {
+                        self.add_unseen(path, reason);
+                        return;
+                    }
+                    for field in part.beside.iter().chain([&part.field]) {
+                        self.add_unseen(field_path(&path, field), reason.clone());
+                    }
                 }
             }
         }
@@ -428,22 +459,39 @@ impl Reader<'_> {
         self.read(read.operation, args).await
     }
 
-    async fn read_part(&mut self, part: &KindPart, row: &Value) -> Result<Value, ReadFailure> {
+    /// Returns the fields of a document that a part fills.
+    async fn read_part(&mut self, part: &KindPart, row: &Value) -> Result<JsonMap, ReadFailure> {
         let Some(handle) = row.get(part.read.field).filter(|value| value.is_string()) else {
             let what = format!("the item has no `{}`", part.read.field);
             return Err(ReadFailure::Unseen(what));
         };
         let args = arguments([(part.read.argument, handle.clone())]);
-        let rows = self.read_list(part.read.operation, part.rows, args).await?;
-        let mut rows: Vec<Value> = rows
-            .into_iter()
-            .map(|row| match row {
-                Value::Object(fields) => build_document(None, fields),
-                other => other,
-            })
-            .collect();
+        let operation = part.read.operation;
+        if part.is_map {
+            let answer = self.read(operation, args).await?;
+            let map = answer.get(part.rows).cloned().unwrap_or_default();
+            return Ok([(part.field.to_owned(), map)].into_iter().collect());
+        }
+        let (rows, mut found) = self
+            .read_list_with(operation, part.rows, args, part.beside)
+            .await?;
+        let is_own = |row: &Value| {
+            part.only_if
+                .is_none_or(|flag| row.get(flag) == Some(&Value::Bool(true)))
+        };
+        let document = |row: Value| match row {
+            Value::Object(mut fields) => {
+                if !part.keep.is_empty() {
+                    fields.retain(|name, _| part.keep.contains(&name.as_str()));
+                }
+                build_document(None, fields)
+            }
+            other => other,
+        };
+        let mut rows: Vec<Value> = rows.into_iter().filter(is_own).map(document).collect();
         sort_rows(&mut rows);
-        Ok(Value::Array(rows))
+        found.insert(part.field.to_owned(), rows.into());
+        Ok(found)
     }
 
     fn add_document(&mut self, kind: &'static SnapshotKind, path: String, value: Value) {
@@ -469,6 +517,45 @@ impl ReadFailure {
             Self::Unseen(reason) => reason,
         }
     }
+}
+
+/// Returns the rows of an answer, and how many there are according to the upstream.
+fn rows_of(
+    operation: &str,
+    rows: &str,
+    mut answer: Value,
+) -> Result<(Vec<Value>, Option<u64>), ReadFailure> {
+    let total = total_of(&answer);
+    // Portkey's specification shows some lists bare.
+    let rows = match answer.get_mut(rows) {
+        Some(rows) => rows.take(),
+        None => answer,
+    };
+    match rows {
+        Value::Array(rows) => Ok((rows, total)),
+        _ => Err(ReadFailure::Unseen(format!(
+            "`{operation}` returned no list"
+        ))),
+    }
+}
+
+/// Returns the arguments of a list for its page and the size of one, and the number of the first page.
+fn page_arguments(operation: &str) -> (&'static str, &'static str, u64) {
+    match operation {
+        "list-users" | "list-all-invites" => ("currentPage", "pageSize", 0),
+        "list-scim-workspace-mappings" => ("page", "page_size", 0),
+        "list-mcp-integration-capabilities"
+        | "list-mcp-server-capabilities"
+        | "list-mcp-server-user-access" => ("page", "page_size", 1),
+        _ => ("current_page", "page_size", 0),
+    }
+}
+
+/// Returns the number of items of a list according to the upstream.
+fn total_of(answer: &Value) -> Option<u64> {
+    ["total", "total_count"]
+        .into_iter()
+        .find_map(|name| answer.get(name)?.as_u64())
 }
 
 fn takes_argument(operation: &str, argument: &str) -> bool {

@@ -10,9 +10,9 @@ use super::{
     document::count_hidden,
     drift::{ChangedDocument, Drift},
     find_operation,
-    kinds::{KINDS, SnapshotKind, kind_of_path},
+    kinds::{EntryUpdate, KINDS, SnapshotKind, kind_of_path},
 };
-use crate::{changes::plan::MAX_PLAN_STEPS, workflows::arguments};
+use crate::{changes::plan::MAX_PLAN_STEPS, pipeline::state_fields::is_same, workflows::arguments};
 
 /// Steps that restore a snapshot, and what they do not restore.
 #[derive(Debug, Default)]
@@ -28,6 +28,24 @@ pub(in crate::workflows) fn plan_restore(
     drift: &Drift,
 ) -> RestorePlan {
     let mut plan = RestorePlan::default();
+    // What is created next may need the access that is given back here. What depends on others comes first, because
+    // the state of an MCP server shows what its integration permits.
+    for kind in KINDS.iter().rev() {
+        for changed in &drift.changed {
+            if std::ptr::eq(changed.kind, kind)
+                && let (Some(document), Some(current)) =
+                    (old.get(&changed.path), now.documents.get(&changed.path))
+            {
+                for entries in kind.entries {
+                    if !now.is_field_unseen(&changed.path, entries.field) {
+                        let handle = current.value.get(entries.update.field);
+                        let handle = handle.cloned().unwrap_or_default();
+                        plan.set_entries(entries, &changed.path, handle, document, &current.value);
+                    }
+                }
+            }
+        }
+    }
     // What others refer to is created first.
     for kind in KINDS {
         let removed = drift
@@ -55,22 +73,166 @@ pub(in crate::workflows) fn plan_restore(
 }
 
 impl RestorePlan {
-    fn add_step(&mut self, path: &str, tool: &str, arguments: JsonMap) {
+    /// Adds a step, and returns its id unless the plan has no space for it.
+    fn add_step(&mut self, path: &str, tool: &str, arguments: JsonMap) -> Option<String> {
         if self.steps.len() >= MAX_PLAN_STEPS {
             let what = format!(
                 "{path}: a plan has at most {MAX_PLAN_STEPS} steps; apply it, and look for drift again"
             );
             self.not_restored.push(what);
-            return;
+            return None;
         }
         let id = format!("restore{}", self.steps.len() + 1);
         self.steps
             .push(json!({ "id": id, "tool": tool, "arguments": arguments }));
+        Some(id)
+    }
+
+    /// Adds the step that brings entries from a state to that of the snapshot.
+    fn set_entries(
+        &mut self,
+        entries: &EntryUpdate,
+        path: &str,
+        handle: Value,
+        old: &Value,
+        now: &Value,
+    ) {
+        let mut step = JsonMap::new();
+        if !entries.update.argument.is_empty() {
+            step.insert(entries.update.argument.to_owned(), handle);
+        }
+        let field = entries.field;
+        if entries.keys.is_empty() {
+            if !is_same(old.get(field), now.get(field)) {
+                let whole = old.get(field).cloned().unwrap_or_else(|| json!({}));
+                step.insert(entries.argument.to_owned(), without_references(&whole));
+                self.add_step(path, entries.update.operation, step);
+            }
+            return;
+        }
+        let mut patch = JsonMap::new();
+        let rows = self.entries_to_set(entries, path, old, now);
+        if !rows.is_empty() {
+            patch.insert(entries.argument.to_owned(), rows.into());
+        }
+        for (field, argument) in entries.beside {
+            if is_same(old.get(*field), now.get(*field)) {
+                continue;
+            }
+            match old.get(*field) {
+                Some(value) if count_hidden(value) == 0 => {
+                    patch.insert((*argument).to_owned(), without_references(value));
+                }
+                Some(_) => self.note(path, field, "it has a masked value"),
+                None => _ = patch.insert((*argument).to_owned(), Value::Null),
+            }
+        }
+        if !patch.is_empty() {
+            step.insert("patch".to_owned(), patch.into());
+            self.add_step(path, entries.update.operation, step);
+        }
+    }
+
+    /// Returns the entries that differ, as they are in the snapshot.
+    fn entries_to_set(
+        &mut self,
+        entries: &EntryUpdate,
+        path: &str,
+        old: &Value,
+        now: &Value,
+    ) -> Vec<Value> {
+        let rows = |document: &'_ Value| {
+            let rows = document.get(entries.field).and_then(Value::as_array);
+            rows.cloned().unwrap_or_default()
+        };
+        let key = |row: &Value| -> Vec<Value> {
+            let part = |name: &&str| row.get(*name).cloned().unwrap_or_default();
+            entries.keys.iter().map(part).collect()
+        };
+        let named = |row: &Value| -> JsonMap {
+            let names = entries.keys.iter().map(|name| (*name).to_owned());
+            let parts = key(row).into_iter().map(|part| without_references(&part));
+            names.zip(parts).collect()
+        };
+        let (before, current) = (rows(old), rows(now));
+        let find =
+            |rows: &[Value], row: &Value| rows.iter().find(|other| key(other) == key(row)).cloned();
+        let mut wanted = Vec::new();
+        for row in &before {
+            let known = find(&current, row);
+            let mut entry = named(row);
+            for field in entries.sent {
+                let stored = known.as_ref().and_then(|known| known.get(*field));
+                if is_same(row.get(*field), stored) {
+                    continue;
+                }
+                match row.get(*field) {
+                    Some(value) if count_hidden(value) > 0 => {
+                        self.note(path, entries.field, "it has a masked value");
+                    }
+                    Some(value) => _ = entry.insert((*field).to_owned(), without_references(value)),
+                    None => _ = entry.insert((*field).to_owned(), Value::Null),
+                }
+            }
+            if entry.len() == entries.keys.len() {
+                continue;
+            }
+            let switch = row
+                .get(entries.switch)
+                .cloned()
+                .unwrap_or(Value::Bool(true));
+            entry.entry(entries.switch).or_insert(switch);
+            if known.is_none() {
+                let of_new = entries.of_new.iter();
+                entry.extend(of_new.map(|(name, value)| ((*name).to_owned(), (*value).into())));
+            }
+            wanted.push(Value::Object(entry));
+        }
+        for row in &current {
+            if find(&before, row).is_some() || row.get(entries.switch) == Some(&Value::Bool(false))
+            {
+                continue;
+            }
+            let name = key(row).iter().map(name_of).collect::<Vec<_>>().join(" ");
+            if entries.is_off_by_default {
+                let mut entry = named(row);
+                entry.insert(entries.switch.to_owned(), false.into());
+                wanted.push(Value::Object(entry));
+            } else {
+                let what = format!("`{name}` was added, and stays as it is");
+                self.note(path, entries.field, &what);
+            }
+        }
+        wanted
+    }
+
+    fn note(&mut self, path: &str, field: &str, what: &str) {
+        let note = format!("{path}: `{field}`: {what}");
+        if !self.not_restored.contains(&note) {
+            self.not_restored.push(note);
+        }
     }
 
     /// Adds the step that changes a resource back.
     fn update(&mut self, changed: &ChangedDocument, old: &Value, now: &Value) {
         let path = &changed.path;
+        let has_own_step = |field: &str| {
+            changed.kind.entries.iter().any(|entries| {
+                let mut beside = entries.beside.iter();
+                entries.field == field || beside.any(|(name, _)| *name == field)
+            })
+        };
+        let mut fields: Vec<&str> = changed
+            .diff
+            .changes
+            .iter()
+            .filter_map(|change| change.path.first_field())
+            .filter(|field| !has_own_step(field))
+            .collect();
+        fields.dedup();
+        if fields.is_empty() {
+            return;
+        }
         let update = changed.kind.update;
         let known = update.and_then(|update| Some((update, argument_schemas(update.operation)?.0)));
         let operation = update.and_then(|update| find_operation(update.operation));
@@ -79,13 +241,6 @@ impl RestorePlan {
                 .push(format!("{path}: no operation changes it"));
             return;
         };
-        let mut fields: Vec<&str> = changed
-            .diff
-            .changes
-            .iter()
-            .filter_map(|change| change.path.first_field())
-            .collect();
-        fields.dedup();
         let mut patch = Vec::new();
         for field in fields {
             let rule = operation
@@ -180,7 +335,22 @@ impl RestorePlan {
         self.not_restored.push(format!(
             "{path}: it gets another id, and maybe another slug"
         ));
-        self.add_step(path, create, step);
+        let Some(id) = self.add_step(path, create, step) else {
+            return;
+        };
+        for entries in kind.entries {
+            // Ids are new ones; slugs may be, too.
+            let handle = format!("${{{id}.{}}}", entries.update.field).into();
+            self.set_entries(entries, path, handle, old, &Value::Null);
+        }
+    }
+}
+
+/// Returns a value as a word of a sentence.
+fn name_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use self::{
     names::{Names, add_digest, identifier},
-    resources::{ACCESS_LIMIT, AUTH_BLOCKS, Form, ImportId, RATE, RESOURCES, TerraformResource},
+    resources::{
+        ACCESS_LIMIT, AUTH_BLOCKS, CAPABILITY, CAPABILITY_TYPES, Form, ImportId, RATE, RESOURCES,
+        TerraformResource,
+    },
     values::{Variables, plain_value, reference, text_of},
 };
 use super::{Snapshot, SnapshotDocument, Unseen, kinds::find_kind};
@@ -305,6 +308,7 @@ impl Builder<'_> {
         ]));
         text.push('\n');
         text.push_str(&self.access_blocks(resource, value, &name));
+        text.push_str(&self.capability_blocks(resource, path, value, &name));
         Some(text)
     }
 
@@ -322,6 +326,58 @@ impl Builder<'_> {
         let prefix = format!("secret_reference/{name}");
         let object = self.variables.known_fields(config, auth.fields, &prefix);
         Some((auth.name, object))
+    }
+
+    /// Returns the resource that switches the tools, prompts and resources of an MCP integration.
+    fn capability_blocks(
+        &mut self,
+        resource: &TerraformResource,
+        path: &str,
+        value: &Value,
+        name: &str,
+    ) -> String {
+        let rows = value.get("capabilities").and_then(Value::as_array);
+        let handle = text_of(value, "id").filter(|_| resource.kind == "mcp-integrations");
+        let (Some(rows), Some(handle)) = (rows, handle) else {
+            return String::new();
+        };
+        let has_type = |row: &&Value| {
+            let kind = text_of(row, "type");
+            kind.is_some_and(|kind| CAPABILITY_TYPES.contains(&kind.as_str()))
+        };
+        let (known, other): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(has_type);
+        if !other.is_empty() {
+            let types: BTreeSet<String> = other
+                .iter()
+                .filter_map(|row| text_of(row, "type"))
+                .collect();
+            let types: Vec<_> = types.into_iter().collect();
+            let why = format!(
+                "the provider has no capabilities of type {}",
+                types.join(", ")
+            );
+            self.leave_out(&format!("{path} capabilities"), &why);
+        }
+        if known.is_empty() {
+            return String::new();
+        }
+        let capability = |row: &Value| -> Value {
+            let fields = CAPABILITY
+                .iter()
+                .filter_map(|field| Some(((*field).to_owned(), row.get(*field)?.clone())));
+            Value::Object(fields.collect())
+        };
+        let list: Value = known.into_iter().map(capability).collect();
+        let kind = "portkey_mcp_integration_capabilities";
+        let block = Block::builder("resource")
+            .add_label(kind)
+            .add_label(name)
+            .add_attribute(("mcp_integration_id", handle.as_str()))
+            .add_attribute(("capabilities", plain_value(&list)))
+            .build();
+        let mut text = format_blocks([block, import_block(kind, name, &handle)]);
+        text.push('\n');
+        text
     }
 
     /// Returns the resources by which workspaces and models are granted an integration.

@@ -87,6 +87,9 @@ const KEY_LIMIT: &[&str] = &[
 ];
 pub(super) const RATE: &[&str] = &["type", "unit", "value"];
 pub(super) const ACCESS_LIMIT: &[&str] = LIMIT;
+/// Fields of a tool, prompt or resource of an MCP server, and the types that the provider knows.
+pub(super) const CAPABILITY: &[&str] = &["name", "type", "enabled"];
+pub(super) const CAPABILITY_TYPES: &[&str] = &["tool", "prompt", "resource"];
 
 const NAME: Attribute = required(plain("name"));
 const WORKSPACE: Attribute = attribute("workspace_id", "workspace_id", Form::Workspace);
@@ -159,7 +162,7 @@ pub(super) static RESOURCES: &[TerraformResource] = &[
             attribute("workspace_id", "workspace_id", Form::Plain),
             attribute("configurations", "configurations", Form::Json),
         ],
-        computed: &["id", "workspaces"],
+        computed: &["id", "workspaces", "capabilities"],
     },
     TerraformResource {
         kind: "providers",
@@ -299,6 +302,24 @@ pub(super) static RESOURCES: &[TerraformResource] = &[
             required(attribute("group_by", "group_by", Form::Json)),
         ],
         computed: &["id"],
+    },
+    TerraformResource {
+        kind: "scim-workspace-mappings",
+        resource: "portkey_scim_workspace_mapping",
+        import: ImportId::InWorkspace("/", "id"),
+        attributes: &[
+            required(WORKSPACE),
+            required(plain("role")),
+            required(plain("scim_group_id")),
+        ],
+        computed: &["id", "scim_group"],
+    },
+    TerraformResource {
+        kind: "user-invites",
+        resource: "portkey_user_invite",
+        import: ImportId::Field("id"),
+        attributes: &[required(plain("email")), required(plain("role"))],
+        computed: &["id", "expires_at", "invited_by"],
     },
     TerraformResource {
         kind: "members",
