@@ -5,7 +5,7 @@
 //! those of Portkey's config object (its documentation, `inference-api/config-object`) and of the
 //! open-source gateway (`requestValidator/schema/config.ts`, `types/requestBody.ts`).
 
-use portkey_operation::{Findings, JsonMap, is_misspelling_of};
+use portkey_operation::{Findings, JsonMap, did_you_mean, is_misspelling_of};
 use serde_json::Value;
 
 /// The maximum length up to which names are compared. No known name is as long.
@@ -99,11 +99,30 @@ const MODES: &[&str] = &[
     "conditional",
 ];
 
+/// Fields that say where requests go, and cannot be empty.
+const DESTINATION_FIELDS: &[&str] = &["provider", "virtual_key"];
+
+/// Fields of the objects of a level that a wrong letter in a name leaves without effect.
+const PART_FIELDS: &[(&str, &[&str])] = &[
+    (
+        "strategy",
+        &["mode", "on_status_codes", "conditions", "default"],
+    ),
+    (
+        "retry",
+        &["attempts", "on_status_codes", "use_retry_after_headers"],
+    ),
+    ("cache", &["mode", "max_age"]),
+];
+
 /// Fields whose parts are sometimes written as a path in the name.
 const NESTED_FIELDS: &[&str] = &["targets", "strategy", "retry", "cache", "override_params"];
 
 /// Maximum depth of targets inside targets that is checked. No gateway reads deeper ones.
 const MAX_TARGET_DEPTH: usize = 8;
+
+/// Maximum number of targets that an error lists.
+const MAX_LISTED_TARGETS: usize = 20;
 
 /// Checks a document: rejects mistakes that break live traffic, and warns about fields that no
 /// gateway is known to read.
@@ -123,12 +142,21 @@ fn check_level(
     findings: &mut Findings,
 ) {
     check_strategy(fields, at, findings);
-    warn_unread_fields(fields, at, findings);
+    check_branches(fields, at, findings);
+    check_part_names(fields, at, findings);
+    check_destination_values(fields, at, findings);
+    check_unread_fields(fields, at, findings);
     let has_destination = has_destination
         || fields
             .keys()
             .any(|name| name != "strategy" && name != "targets" && names_destination(name));
     let targets = fields.get("targets").and_then(Value::as_array);
+    if targets.is_some_and(Vec::is_empty) {
+        // Public programs store such configs, and fill them later.
+        findings.warn(format!(
+            "`{at}.targets` is empty: requests with this config reach no provider"
+        ));
+    }
     for (i, target) in targets.into_iter().flatten().enumerate() {
         let at = format!("{at}.targets[{i}]");
         let Value::Object(target) = target else {
@@ -181,6 +209,110 @@ fn check_strategy(fields: &JsonMap, at: &str, findings: &mut Findings) {
     }
 }
 
+/// Rejects a condition that leads to no target: the gateway would reject each request that meets it.
+fn check_branches(fields: &JsonMap, at: &str, findings: &mut Findings) {
+    let strategy = fields.get("strategy").and_then(Value::as_object);
+    let targets = fields.get("targets").and_then(Value::as_array);
+    let (Some(strategy), Some(targets)) = (strategy, targets) else {
+        return;
+    };
+    let is_conditional = strategy
+        .get("mode")
+        .is_some_and(|mode| mode == "conditional");
+    if !is_conditional {
+        return;
+    }
+    let names = || {
+        targets
+            .iter()
+            .filter_map(|target| target.get("name")?.as_str())
+    };
+    let conditions = strategy.get("conditions").and_then(Value::as_array);
+    let branches = conditions
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(i, condition)| {
+            Some((format!("conditions[{i}].then"), condition.get("then")?))
+        });
+    let default = strategy.get("default");
+    let branches = branches.chain(default.map(|then| ("default".to_owned(), then)));
+    for (place, then) in branches {
+        let Some(then) = then.as_str() else { continue };
+        if names().any(|name| name == then) || !findings.can_report_error() {
+            continue;
+        }
+        let shown: String = then.chars().take(MAX_NAME_CHARS).collect();
+        let known: Vec<_> = names()
+            .take(MAX_LISTED_TARGETS)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let message = match known.is_empty() {
+            true => format!("`{shown}` is the `name` of no target: give the target a `name`"),
+            false => format!(
+                "`{shown}` is the `name` of no target; they are named {}{}",
+                known.join(", "),
+                did_you_mean(then, names().take(MAX_LISTED_TARGETS))
+            ),
+        };
+        findings.add_error(format_args!("{at}.strategy.{place}"), message);
+    }
+}
+
+/// Rejects misspelt names in the objects of a level. Other names may be new.
+fn check_part_names(fields: &JsonMap, at: &str, findings: &mut Findings) {
+    for (part, known) in PART_FIELDS {
+        let Some(Value::Object(part_fields)) = fields.get(*part) else {
+            continue;
+        };
+        for name in part_fields.keys() {
+            if let Some(meant) = find_misspelt(name, known, part_fields, findings) {
+                add_misspelling(&format!("{at}.{part}"), name, meant, findings);
+            }
+        }
+    }
+}
+
+/// Rejects a destination that is empty. A level around it may have another one, which the gateway would
+/// not use.
+fn check_destination_values(fields: &JsonMap, at: &str, findings: &mut Findings) {
+    for name in DESTINATION_FIELDS {
+        let text = fields.get(*name).and_then(Value::as_str);
+        if text.is_some_and(|text| text.trim().is_empty()) {
+            let message =
+                "is empty: give the slug of a provider, such as `@openai`, or leave it out";
+            findings.add_error(format_args!("{at}.{name}"), message);
+        }
+    }
+}
+
+/// Returns the known name that an unknown one is a misspelling of, unless that one is there as well.
+fn find_misspelt(
+    name: &str,
+    known: &[&'static str],
+    fields: &JsonMap,
+    findings: &mut Findings,
+) -> Option<&'static str> {
+    // The gateway reads camel case, too.
+    let is_spelling = |known: &&str| normalize(known).eq(normalize(name));
+    if name.len() > MAX_NAME_CHARS
+        || known.iter().any(is_spelling)
+        || !findings.reserve_comparison()
+    {
+        return None;
+    }
+    let meant = known.iter().find(|known| is_misspelling_of(name, known))?;
+    let is_given = fields
+        .keys()
+        .any(|other| normalize(other).eq(normalize(meant)));
+    (!is_given).then_some(*meant)
+}
+
+fn add_misspelling(at: &str, name: &str, meant: &str, findings: &mut Findings) {
+    let message = format!("is not read by the gateway; it is written `{meant}`");
+    findings.add_error(format_args!("{at}.{name}"), message);
+}
+
 /// Returns true if a name is a path to a part of a document, such as `targets[0].weight`.
 fn is_path(name: &str) -> bool {
     let first = name.split(['.', '[', '/']).find(|part| !part.is_empty());
@@ -188,7 +320,8 @@ fn is_path(name: &str) -> bool {
     has_steps && first.is_some_and(|first| NESTED_FIELDS.contains(&first))
 }
 
-fn warn_unread_fields(fields: &JsonMap, at: &str, findings: &mut Findings) {
+/// Rejects paths and misspelt names, and warns about other names that no gateway is known to read.
+fn check_unread_fields(fields: &JsonMap, at: &str, findings: &mut Findings) {
     for name in fields.keys().filter(|name| !is_known(name)) {
         if is_path(name) {
             let shown: String = name.chars().take(60).collect();
@@ -200,6 +333,10 @@ fn warn_unread_fields(fields: &JsonMap, at: &str, findings: &mut Findings) {
                 pointer.trim_start_matches('/')
             );
             findings.add_error(format_args!("{at}.{shown}"), message);
+            continue;
+        }
+        if let Some(meant) = find_misspelt(name, KNOWN_FIELDS, fields, findings) {
+            add_misspelling(at, name, meant, findings);
             continue;
         }
         let shown: String = name.chars().take(60).collect();
@@ -289,6 +426,39 @@ mod tests {
                 json!({ "targets": [{ "targets": [{ "weight": 1 }] }] }),
                 "config.targets[0].targets[0]",
             ),
+            (
+                json!({ "provdier": "openai" }),
+                "`config.provdier`: is not read by the gateway; it is written `provider`",
+            ),
+            (
+                json!({ "targets": [{ "provider": "a", "wieght": 1 }] }),
+                "`config.targets[0].wieght`: is not read by the gateway; it is written `weight`",
+            ),
+            (
+                json!({ "retry": { "attempt": 3 } }),
+                "`config.retry.attempt`: is not read by the gateway; it is written `attempts`",
+            ),
+            (
+                json!({ "cache": { "mod": "simple" } }),
+                "it is written `mode`",
+            ),
+            (json!({ "provider": "" }), "`config.provider`: is empty"),
+            (
+                json!({ "targets": [{ "virtual_key": " " }] }),
+                "`config.targets[0].virtual_key`: is empty",
+            ),
+            (
+                json!({ "strategy": { "mode": "conditional", "default": "paid", "conditions": [
+                    { "query": { "metadata.plan": "paid" }, "then": "payed" }] },
+                    "targets": [{ "name": "paid", "provider": "@a" }] }),
+                "`config.strategy.conditions[0].then`: `payed` is the `name` of no target; they are \
+                 named `paid`, did you mean `paid`?",
+            ),
+            (
+                json!({ "strategy": { "mode": "conditional", "default": "b" },
+                    "targets": [{ "provider": "@a" }] }),
+                "`config.strategy.default`: `b` is the `name` of no target: give the target a `name`",
+            ),
         ] {
             let errors = check(document.clone());
             assert!(
@@ -309,6 +479,14 @@ mod tests {
             json!({ "override_params": { "model": "@a/b" }, "targets": [{ "weight": 1 }] }),
             json!({ "targets": [{ "new_kind_of_destination": "x" }] }),
             json!({ "custom_host": "https://a.b/c", "provider": "openai", "a.b": 1 }),
+            // A public program stores it, and fills it later.
+            json!({ "strategy": { "mode": "loadbalance" }, "targets": [] }),
+            json!({ "strategy": { "mode": "loadbalance", "sticky": { "enabled": true } } }),
+            json!({ "retry": { "onStatusCodes": [429], "backoff": 2 }, "cache": { "maxAge": 1 } }),
+            // The known name is there as well, so that this is another one.
+            json!({ "provider": "a", "providers": ["b"] }),
+            json!({ "strategy": { "mode": "conditional", "default": "a", "conditions": [
+                { "query": {}, "then": "a" }] }, "targets": [{ "name": "a", "provider": "@a" }] }),
         ] {
             assert_eq!(check(document.clone()), Vec::<String>::new(), "{document}");
         }
