@@ -1,13 +1,15 @@
 //! Computes the smallest correct request from the current state and a patch. Performs no I/O.
 
-use portkey_merge_patch::{DELETE_MARKER, Diff};
-use portkey_operation::{CompiledOperation, FieldUpdate, InputError, JsonMap, UpdateRules};
+use portkey_merge_patch::{DELETE_MARKER, Diff, Patch};
+use portkey_operation::{
+    CompiledOperation, FieldUpdate, InputError, JsonMap, UpdateRules, did_you_mean,
+};
 use serde_json::Value;
 
 use super::{
     expect,
     hidden::HiddenValues,
-    kept_secrets::KeptSecrets,
+    kept_secrets::{self, KeptSecrets},
     list_forms::{adopt_list_forms, adopt_stored_lists},
     patch_argument::{PATCH_ARGUMENT, PatchRequest},
     prune::prune,
@@ -66,6 +68,7 @@ pub(super) fn compute(
         };
         expect::check(expect, rules, &before, &answer, &hidden)?;
     }
+    kept_secrets::check_masked_sources(&request.patch, &before)?;
     let patch = adopt_stored_lists(published, &before, request.patch);
     let mut after = patch
         .apply(&before, rules.list_rules())
@@ -76,6 +79,7 @@ pub(super) fn compute(
         rules,
         hidden: &hidden,
         names: patch.field_names(),
+        rejects_unknown: !matches!(patch, Patch::Differences(_)),
     };
     let (changes, tokens) = builder.build(&before, &after)?;
     let mut diff = Diff::between(&before, &after, rules.list_rules());
@@ -119,6 +123,8 @@ struct ChangeBuilder<'a> {
     hidden: &'a HiddenValues,
     /// Top-level fields that the patch names.
     names: Vec<String>,
+    /// False for an undo, which names only what a call has sent before.
+    rejects_unknown: bool,
 }
 
 impl ChangeBuilder<'_> {
@@ -212,6 +218,7 @@ impl ChangeBuilder<'_> {
             return Ok(());
         }
         let looks_like_path = name.contains(['.', '[', '/']);
+        let meant;
         let reason = if self.rules.create_only().contains(&name) {
             "is set when it is created and cannot be changed"
         } else if looks_like_path {
@@ -219,15 +226,16 @@ impl ChangeBuilder<'_> {
              `path`"
         } else if old.contains_key(name) {
             "is read-only"
-        } else {
-            // A field that this version does not know may be one of Portkey's. It is sent, with a
-            // warning, as from any other call.
+        } else if self.published.resolve_argument_alias(name).is_some() || !self.rejects_unknown {
+            // Validation gives an argument its own name.
             return Ok(());
+        } else {
+            meant = self.explain_unknown(name);
+            &meant
         };
-        let fields = self.properties().into_iter().flatten();
-        let fields: Vec<_> = fields
-            .filter(|(name, _)| operation.is_change(name))
-            .map(|(name, _)| format!("`{name}`"))
+        let fields: Vec<_> = self
+            .field_names()
+            .map(|name| format!("`{name}`"))
             .take(MAX_LISTED_FIELDS)
             .collect();
         let message = format!(
@@ -236,6 +244,27 @@ impl ChangeBuilder<'_> {
             fields.join(", ")
         );
         Err(InputError::new(format!("{PATCH_ARGUMENT}.{name}"), message))
+    }
+
+    /// Iterates over the fields that the update changes.
+    fn field_names(&self) -> impl Iterator<Item = &str> {
+        let operation = self.published.operation();
+        let names = self.properties().into_iter().flatten();
+        let names = names.map(|(name, _)| name.as_str());
+        names.filter(|name| operation.is_change(name))
+    }
+
+    /// Explains that neither the update nor the state has a field. One that is new in Portkey can be
+    /// given without a patch; here a misspelling is more likely.
+    fn explain_unknown(&self, name: &str) -> String {
+        let mut declared = self.rules.fields().iter();
+        match declared.find(|field| field.read_name() == name) {
+            Some(field) => format!("is written as `{}`", field.name()),
+            None => format!(
+                "is no field of the resource{}",
+                did_you_mean(name, self.field_names())
+            ),
+        }
     }
 
     /// Returns the value of one argument, or `None` if the update needs none.

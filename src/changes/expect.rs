@@ -5,7 +5,7 @@ use portkey_operation::{InputError, UpdateRules};
 use serde_json::Value;
 
 use super::{hidden::HiddenValues, patch_argument::EXPECT_ARGUMENT};
-use crate::pipeline::state_fields::is_same;
+use crate::{pipeline::state_fields::is_same, security::secrets::find_masked_text};
 
 /// Maximum length of a value that an error repeats, in characters.
 const MAX_VALUE_CHARS: usize = 200;
@@ -42,7 +42,7 @@ pub(super) fn check(
     for (name, value) in expected {
         let path = DocumentPath::parse(name);
         let found = path.find(fields).or_else(|| path.find(resource));
-        if found.is_some_and(|found| hidden.is_in(found)) {
+        if found.is_some_and(|found| hidden.is_in(found) || find_masked_text(found).is_some()) {
             let message = "is hidden from callers and cannot be compared; expect another field, or the \
                            version";
             return Err(InputError::new(

@@ -1,6 +1,6 @@
 //! Checks of the secrets that a request sends again because the endpoint replaces what is around them.
 
-use portkey_merge_patch::Diff;
+use portkey_merge_patch::{Diff, Patch};
 use portkey_operation::{CompiledOperation, InputError, JsonMap, UpdateRules, is_destination};
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{
         redirected_secrets::RedirectedSecret,
         state_fields::{to_answer, to_arguments},
     },
-    security::secrets::{BLANK, MASK, is_masked, redact_arguments},
+    security::secrets::{BLANK, MASK, find_masked_text, is_masked, redact_arguments},
 };
 
 /// The parts that the checks need.
@@ -118,6 +118,22 @@ impl KeptSecrets<'_> {
         );
         Err(InputError::new(PATCH_ARGUMENT, message))
     }
+}
+
+/// Rejects operations that copy, move or test a value that the upstream has masked. Its stars are not
+/// the value: they would be stored elsewhere as if they were, or equal those of another value.
+pub(super) fn check_masked_sources(patch: &Patch, before: &Value) -> Result<(), InputError> {
+    for pointer in patch.sources() {
+        let Some(path) = before.pointer(&pointer).and_then(find_masked_text) else {
+            continue;
+        };
+        let message = format!(
+            "`{pointer}{path}` is masked, so that no operation can copy, move or test it. Give the real value or a \
+             reference to it. Nothing was sent"
+        );
+        return Err(InputError::new(PATCH_ARGUMENT, message));
+    }
+    Ok(())
 }
 
 /// Finds a text that is masked where the arguments have a secret.

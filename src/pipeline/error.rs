@@ -72,6 +72,15 @@ pub struct StepFailure {
 }
 
 impl CallError {
+    /// Returns true if the same read may succeed later: nobody has refused it.
+    pub fn may_be_temporary(&self) -> bool {
+        match self {
+            Self::Upstream(_, refusal) => !refusal.is_definite(),
+            Self::InvalidArguments(_) => false,
+            error => !error.is_denial(),
+        }
+    }
+
     /// Returns true if this server, and not an upstream, denies the call to its caller.
     pub const fn is_denial(&self) -> bool {
         matches!(

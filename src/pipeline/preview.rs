@@ -240,13 +240,15 @@ impl Dispatcher {
                 preview.current = Some(current);
             }
             Err(error @ CallError::Upstream(..)) => {
-                preview.unknown_reason = Some(error.to_string())
+                preview.may_be_known_later = error.may_be_temporary();
+                preview.unknown_reason = Some(error.to_string());
             }
             Err(error) if error.is_denial() => {
                 preview.unknown_reason = Some(explain_hidden_read(name, &error))
             }
             Err(error) => {
-                preview.unknown_reason = Some(format!("`{name}` does not answer ({error})"))
+                preview.may_be_known_later = error.may_be_temporary();
+                preview.unknown_reason = Some(format!("`{name}` does not answer ({error})"));
             }
         }
         preview

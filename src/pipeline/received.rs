@@ -89,9 +89,16 @@ pub struct PlanForm {
     pub reads_state: bool,
     /// True if what depends on the target is looked up.
     pub looks_up_impact: bool,
+    /// True if the arguments were computed from the current state and a patch.
+    pub is_patch: bool,
 }
 
 impl CallForm {
+    /// Returns true if the call is the plan of a patch.
+    pub(super) const fn is_patch(&self) -> bool {
+        matches!(self, Self::Plan(form) if form.is_patch)
+    }
+
     /// Returns the setting by which the request itself asks for a dry run.
     pub(super) fn dry_run_setting(&self) -> Option<Arc<str>> {
         match self {

@@ -80,7 +80,8 @@ impl Dispatcher {
         let ValidatedArguments {
             mut args,
             unknown,
-            warnings,
+            mut warnings,
+            cleared,
             resolved_times,
         } = match call.form {
             CallForm::Arguments | CallForm::State | CallForm::Rows(_) => {
@@ -112,6 +113,10 @@ impl Dispatcher {
         // A caller may have written a key where a field name belongs; it must not reach the record.
         let masked = |text: &String| mask_text(text).into_owned();
         let record = &mut *audit_entry.record;
+        // A patch was completed from the state that it has read. What it leaves out is not there.
+        if record.prior_state.is_none() && !call.form.is_patch() {
+            warnings.extend(cleared);
+        }
         record.warnings = warnings.iter().map(masked).collect();
         record.unknown_fields = unknown.iter().map(masked).collect();
         record.times = resolved_times

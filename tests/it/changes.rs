@@ -261,6 +261,22 @@ async fn patch_that_cannot_be_applied_sends_nothing() {
             words: "is read-only; `update-config` takes `name`, `config`, `status`",
         },
         Case {
+            args: json!({ "patch": { "confg": { "retry": { "attempts": 1 } }, "name": "B" } }),
+            words: "`patch.confg`: is no field of the resource, did you mean `config`?; `update-config` takes",
+        },
+        Case {
+            args: json!({ "patch": { "colour": "red" } }),
+            words: "`patch.colour`: is no field of the resource; `update-config` takes `name`, `config`",
+        },
+        Case {
+            args: json!({ "patch": [{ "op": "add", "path": "/colour", "value": "red" }] }),
+            words: "`patch.colour`: is no field of the resource",
+        },
+        Case {
+            args: json!({ "patch": { "config": { "provdier": "openai" } } }),
+            words: "`config.provdier`: is not read by the gateway; it is written `provider`",
+        },
+        Case {
             args: json!({ "patch": { "slug": "pc-b" } }),
             words: "beside `patch`",
         },
@@ -507,6 +523,61 @@ async fn workspace_defaults_that_a_patch_does_not_name_stay() {
     let expected =
         json!([{ "path": "defaults.metadata.stage", "old": "experiment", "new": "live" }]);
     assert_eq!(changed["changed"], expected, "{changed}");
+    // The state has no other list, so that none is cleared.
+    assert_eq!(changed["warnings"], Value::Null, "{changed}");
+    let steps = json!([{ "tool": "update-workspace", "arguments": { "workspace_id": "ws-research",
+        "patch": { "defaults": { "metadata": { "stage": "test" } } } } }]);
+    let planned = answer(&server, "plan-changes", json!({ "steps": steps })).await;
+    assert_eq!(planned["steps"][0]["notes"], Value::Null, "{planned}");
+    let args =
+        json!({ "workspace_id": "ws-research", "defaults": { "metadata": { "stage": "x" } } });
+    let text = call(&server, "update-workspace", args).await.1;
+    assert!(text.contains("`defaults` is replaced as a whole"), "{text}");
+}
+
+/// Stars are not the value that Portkey has masked: they are compared with nothing, and stored nowhere.
+#[tokio::test]
+async fn values_that_the_upstream_masks_are_not_copied_tested_or_expected() {
+    const MASKED: &str = "Bear**********0042";
+    let upstream = MockUpstream::start_by(|request, _| {
+        if request.method != "GET" {
+            return json_response(r#"{"success":true}"#);
+        }
+        let stored = json!({ "id": "m1", "slug": "crm", "name": "CRM", "configurations": {
+            "passthrough": false, "custom_headers": { "authorization": MASKED, "x-region": "eu" } } });
+        json_response(&stored.to_string())
+    })
+    .await;
+    let server = serve(&upstream, &[]);
+    let header = "/configurations/custom_headers/authorization";
+    for operation in [
+        json!({ "op": "copy", "from": header, "path": "/description" }),
+        json!({ "op": "copy", "from": header, "path": "/configurations/custom_headers/x-other" }),
+        json!({ "op": "copy", "from": "/configurations", "path": "/configurations/copy" }),
+        json!({ "op": "move", "from": header, "path": "/name" }),
+        json!({ "op": "test", "path": header, "value": MASKED }),
+    ] {
+        let change = json!({ "op": "replace", "path": "/name", "value": "B" });
+        let args = json!({ "id": "m1", "patch": [operation, change] });
+        let text = error(&server, "update-mcp-integration", args).await;
+        assert!(
+            text.contains("custom_headers/authorization` is masked"),
+            "{operation}: {text}"
+        );
+    }
+    for path in [
+        "configurations.custom_headers.authorization",
+        "configurations",
+    ] {
+        let args = json!({ "id": "m1", "patch": { "name": "B" }, "expect": { path: MASKED } });
+        let text = error(&server, "update-mcp-integration", args).await;
+        assert!(text.contains("cannot be compared"), "{path}: {text}");
+    }
+    assert_eq!(writes(&upstream), Vec::<Value>::new());
+    let visible = json!([{ "op": "copy", "from": "/name", "path": "/description" }]);
+    let args = json!({ "id": "m1", "patch": visible, "expect": { "name": "CRM" } });
+    answer(&server, "update-mcp-integration", args).await;
+    assert_eq!(writes(&upstream), [json!({ "description": "CRM" })]);
 }
 
 #[tokio::test]

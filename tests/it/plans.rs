@@ -10,6 +10,10 @@ use std::{
     },
 };
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use portkey_mcp::security::signed_state::Keyring;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -930,6 +934,122 @@ async fn step_without_a_change_is_said_and_skipped() {
         names.contains(&"Fallback pc-trial-split".to_owned()),
         "{names:?}"
     );
+}
+
+/// A plan stands in a transcript of its caller, who may have taken its secrets from elsewhere.
+#[tokio::test]
+async fn secrets_of_a_plan_cannot_be_read_from_it() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let secret = "sk-planned-0123456789abcdefghijkl";
+    let steps = json!([{ "tool": "update-integration",
+        "arguments": { "slug": "openai-production", "key": secret } }]);
+    let planned = plan(&client, &steps).await.unwrap();
+    let token = planned["plan"].as_str().unwrap();
+    assert!(
+        !token.starts_with("plan_"),
+        "the token is short enough: {token}"
+    );
+    for part in token.split('.') {
+        for engine in [URL_SAFE_NO_PAD, STANDARD_NO_PAD] {
+            let bytes = engine.decode(part).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(
+                !text.contains(secret) && !text.contains("update-integration"),
+                "{text}"
+            );
+        }
+    }
+    let applied = apply(&client, &planned).await.unwrap();
+    assert_eq!(applied["status"], "applied", "{applied}");
+}
+
+/// A text that is no reference is shown as it is written, so that nobody takes it for one.
+#[tokio::test]
+async fn escaped_reference_is_shown_as_no_reference() {
+    let client = connect_everywhere(&["--sandbox"], &[]).await.remove(0);
+    let steps = json!([
+        { "id": "a", "tool": "create-config", "arguments": { "name": "Plain $${a.slug}",
+            "workspace_id": "ws-research", "config": { "retry": { "attempts": 3 } } } },
+        { "id": "b", "tool": "update-config", "arguments": { "slug": "pc-trial-split",
+            "patch": { "name": "$${a.slug} is ${a.slug}" } } },
+    ]);
+    let planned = plan(&client, &steps).await.unwrap();
+    let names = [
+        &planned["steps"][0]["changes"][0]["to"],
+        &planned["steps"][1]["changes"][0]["to"],
+    ];
+    assert_eq!(
+        names,
+        ["Plain $${a.slug}", "$${a.slug} is ${a.slug}"],
+        "{planned}"
+    );
+    let applied = apply(&client, &planned).await.unwrap();
+    assert_eq!(applied["status"], "applied", "{applied}");
+    let names = config_names(&client).await;
+    assert!(
+        names
+            .iter()
+            .any(|name| name.starts_with("${a.slug} is pc-")),
+        "{names:?}"
+    );
+}
+
+/// A plan on a state that is not known could never be applied.
+#[tokio::test]
+async fn plan_is_not_made_while_the_state_cannot_be_read() {
+    let is_down = Arc::new(AtomicUsize::new(1));
+    let down = is_down.clone();
+    let upstream = MockUpstream::start_by(move |request, _| {
+        let is_down = down.load(Ordering::Relaxed);
+        match request.method.as_str() {
+            "GET" if is_down == 1 => {
+                http_response("503 Service Unavailable", "", r#"{"message":"down"}"#)
+            }
+            "GET" if is_down == 2 => http_response("403 Forbidden", "", r#"{"message":"no"}"#),
+            "GET" if request.target.contains("/configs/pc-a") => json_response(
+                r#"{"id":"c1","slug":"pc-a","name":"A","status":"active","config":"{}"}"#,
+            ),
+            "GET" => json_response(r#"{"object":"list","total":0,"data":[]}"#),
+            _ => json_response(r#"{"success":true,"data":{"id":"x","slug":"pc-x"}}"#),
+        }
+    })
+    .await;
+    let options = ["--base-url", &upstream.base_url, "--retries", "0"];
+    let client = connect_everywhere(&options, &[("PORTKEY_API_KEY", KEY)])
+        .await
+        .remove(0);
+    let update = json!([{ "id": "a", "tool": "update-config",
+        "arguments": { "slug": "pc-a", "name": "B" } }]);
+    let create = json!([{ "id": "a", "tool": "create-config",
+        "arguments": { "name": "B", "workspace_id": "ws-a", "config": { "retry": { "attempts": 1 } } } }]);
+    for steps in [&update, &create] {
+        is_down.store(1, Ordering::Relaxed);
+        let error = plan(&client, steps).await.unwrap_err();
+        assert!(
+            error.contains("steps.a")
+                && error.contains("cannot be read now")
+                && error.contains("503"),
+            "{error}"
+        );
+        is_down.store(0, Ordering::Relaxed);
+        let planned = plan(&client, steps).await.unwrap();
+        // An outage before it is applied ends the call, and not the plan.
+        is_down.store(1, Ordering::Relaxed);
+        let error = apply(&client, &planned).await.unwrap_err();
+        assert!(error.contains("cannot be read now"), "{error}");
+        is_down.store(0, Ordering::Relaxed);
+        let applied = apply(&client, &planned).await.unwrap();
+        assert_eq!(applied["status"], "applied", "{applied}");
+    }
+    // A refusal is an answer. What it hides is in no plan, and a plan without it says so.
+    is_down.store(2, Ordering::Relaxed);
+    let planned = plan(&client, &update).await.unwrap();
+    let note = planned["steps"][0]["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("the current state is not known"), "{note}");
+    is_down.store(0, Ordering::Relaxed);
+    let applied = apply(&client, &planned).await.unwrap();
+    let error = applied["stopped"]["error"].as_str().unwrap();
+    assert!(error.contains("make the plan again"), "{applied}");
 }
 
 /// What a policy redacts of a read is in no plan.

@@ -141,6 +141,20 @@ impl Patch {
         }
     }
 
+    /// Returns the JSON Pointers of the values that operations copy, move or test.
+    pub fn sources(&self) -> Vec<String> {
+        let Self::Operations(operations) = self else {
+            return Vec::new();
+        };
+        let source = |operation: &PatchOperation| match operation {
+            PatchOperation::Copy(step) => Some(step.from.to_string()),
+            PatchOperation::Move(step) => Some(step.from.to_string()),
+            PatchOperation::Test(step) => Some(step.path.to_string()),
+            _ => None,
+        };
+        operations.iter().filter_map(source).collect()
+    }
+
     /// Applies the patch to a document.
     ///
     /// # Errors

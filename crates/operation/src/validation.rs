@@ -52,6 +52,9 @@ pub struct ValidatedArguments {
     pub unknown: Vec<String>,
     /// The warnings that accompany the answer.
     pub warnings: Vec<String>,
+    /// The warnings about parts of fields that are cleared because they are not given. They do not apply to
+    /// a call that was completed from the current state.
+    pub cleared: Vec<String>,
     /// The times that were not written in RFC 3339: each path with the time that is sent.
     pub resolved_times: Vec<(String, String)>,
 }
@@ -140,6 +143,8 @@ pub struct Findings {
     omitted: Vec<(&'static str, PathSample)>,
     renamed: Vec<String>,
     warnings: Vec<String>,
+    /// Warnings about parts that are cleared because they are not given.
+    cleared: Vec<String>,
     resolved_times: Vec<(String, String)>,
     /// The number of unknown names that were compared with all known ones.
     comparisons: usize,
@@ -166,6 +171,13 @@ impl Findings {
     pub fn warn(&mut self, text: impl fmt::Display) {
         if self.warnings.len() < MAX_MESSAGES {
             self.warnings.push(truncate_text(text, MAX_MESSAGE_BYTES));
+        }
+    }
+
+    /// Adds a warning about parts of a field that are cleared because they are not given.
+    pub fn warn_of_cleared(&mut self, text: impl fmt::Display) {
+        if self.cleared.len() < MAX_MESSAGES {
+            self.cleared.push(truncate_text(text, MAX_MESSAGE_BYTES));
         }
     }
 
@@ -359,6 +371,7 @@ impl Findings {
             args,
             unknown,
             warnings,
+            cleared: self.cleared,
             resolved_times: self.resolved_times,
         })
     }

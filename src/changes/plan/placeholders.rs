@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     parse::PlanStep,
-    references::{self, StepReference, StepValues},
+    references::{self, OPEN, StepReference, StepValues},
 };
 
 /// Beginning of a value that stands for one that an earlier step will answer. It has the form of a
@@ -46,11 +46,12 @@ impl<'a> Placeholders<'a> {
         Ok(format!("{PLACEHOLDER}{:012x}", index.unwrap_or_default()).into())
     }
 
-    /// Replaces the stand-ins in a value by the references.
+    /// Replaces the stand-ins in a value by the references. The characters of a reference that a text
+    /// has itself are written as in a plan, so that each reference which is shown is one.
     pub(super) fn restore(&self, value: Value) -> Value {
         match value {
-            Value::String(text) if text.contains(PLACEHOLDER) => {
-                let mut text = text;
+            Value::String(text) => {
+                let mut text = text.replace(OPEN, &format!("${OPEN}"));
                 for (i, StepReference { step, field }) in self.unknown.iter().enumerate() {
                     text = text.replace(
                         &format!("{PLACEHOLDER}{i:012x}"),

@@ -111,6 +111,7 @@ impl<'a> ChangeContext<'a> {
         let form = PlanForm {
             reads_state: !computed.is_created,
             looks_up_impact: *impacts <= MAX_IMPACTS,
+            is_patch: computed.change.is_some(),
         };
         let is_no_op = computed
             .change
@@ -141,6 +142,11 @@ impl<'a> ChangeContext<'a> {
             dry_run_rule,
             warnings,
         } = call?;
+        if preview.may_be_known_later {
+            return Err(
+                unknown_state(preview.unknown_reason.as_deref().unwrap_or_default()).into(),
+            );
+        }
         let request = report.get("request");
         let text = |name: &str| {
             let text = request.and_then(|request| request.get(name)?.as_str());
@@ -161,7 +167,7 @@ impl<'a> ChangeContext<'a> {
             true => StepState::Created,
             false => {
                 self.state_of(entry, &computed.args, preview.current.as_ref())
-                    .await
+                    .await?
             }
         };
         let mut notes = warnings;
@@ -323,25 +329,30 @@ impl<'a> ChangeContext<'a> {
     }
 
     /// Returns the state on which a step builds.
+    ///
+    /// # Errors
+    /// Returns an error if it is not known now, and may be later: applied then, the plan would build on
+    /// another state than it shows.
     async fn state_of(
         &self,
         entry: &CatalogEntry,
         args: &JsonMap,
         current: Option<&Value>,
-    ) -> StepState {
-        match current {
+    ) -> Result<StepState, InputError> {
+        Ok(match current {
             Some(current) => StepState::Read {
                 address: self.address_of(entry, args),
                 digest: digest_state(current),
             },
             None if entry.operation.effect() == Effect::Create => {
                 match self.find_named(entry, args).await {
-                    Some(named) => StepState::Named { count: named.len() },
-                    None => StepState::Unknown,
+                    Ok(Some(named)) => StepState::Named { count: named.len() },
+                    Ok(None) => StepState::Unknown,
+                    Err(error) => return Err(unknown_state(&error.to_string())),
                 }
             }
             None => StepState::Unknown,
-        }
+        })
     }
 
     /// Returns a digest of the read by which the resource of a step is found.
@@ -380,6 +391,14 @@ fn redact_planned(
         planned.report = report;
     }
     planned.ok_or_else(|| InputError::new("", "the call was not planned").into())
+}
+
+/// Explains that the state on which a step builds cannot be read now.
+fn unknown_state(reason: &str) -> InputError {
+    let what = format!(
+        "the state that it changes cannot be read now, so that there is nothing to build on: {reason}. Try again later"
+    );
+    InputError::new("", what)
 }
 
 /// Names the step in an error.

@@ -35,18 +35,23 @@ pub(super) enum StepOutcome {
 
 impl ChangeContext<'_> {
     /// Finds the listed resources that are named like the one that a step creates. Returns `None` if
-    /// the list does not tell.
+    /// the list does not tell, or is not open to the caller.
+    ///
+    /// # Errors
+    /// Returns the error of a read that may succeed later.
     pub(super) async fn find_named(
         &self,
         entry: &CatalogEntry,
         args: &JsonMap,
-    ) -> Option<Vec<Value>> {
+    ) -> Result<Option<Vec<Value>>, CallError> {
         let catalog = self.dispatcher.catalog();
-        let list = dry_run::find_verification_read(catalog, entry.operation)?;
+        let list = dry_run::find_verification_read(catalog, entry.operation);
         let named = NAME_ARGUMENTS
             .iter()
             .find_map(|name| Some((*name, args.get(*name)?.as_str()?)));
-        let (field, name) = named?;
+        let (Some(list), Some((field, name))) = (list, named) else {
+            return Ok(None);
+        };
         let is_named = |row: &Value| {
             // An icon stands before the name of a workspace.
             let text = row.get(field).and_then(Value::as_str);
@@ -83,18 +88,22 @@ impl ChangeContext<'_> {
         };
         let read_args = dry_run::read_arguments(operation, list, args);
         let found = self.find_listed(list, read_args, &is_this).await;
-        found.is_some_and(|found| found.is_empty())
+        matches!(found, Ok(Some(found)) if found.is_empty())
     }
 
     /// Finds rows of a list. Returns `None` if it cannot be read as a whole.
+    ///
+    /// # Errors
+    /// Returns the error of a read that may succeed later.
     async fn find_listed(
         &self,
         list: &CatalogEntry,
         mut read_args: JsonMap,
         is_meant: &(dyn Fn(&Value) -> bool + Sync),
-    ) -> Option<Vec<Value>> {
-        let properties = list.compiled().full_schema().get("properties")?;
-        let takes = |name: &str| properties.get(name).is_some();
+    ) -> Result<Option<Vec<Value>>, CallError> {
+        let properties = list.compiled().full_schema().get("properties");
+        let takes =
+            |name: &str| properties.is_some_and(|properties| properties.get(name).is_some());
         let mut found = Vec::new();
         let mut read = 0;
         for page in 0..MAX_PAGES {
@@ -103,9 +112,15 @@ impl ChangeContext<'_> {
             }
             let answer = self
                 .read_now(list.operation.name(), read_args.clone())
-                .await
-                .ok()?;
-            let rows = answer.get("data").unwrap_or(&answer).as_array()?;
+                .await;
+            let answer = match answer {
+                Err(error) if error.may_be_temporary() => return Err(error),
+                Err(_) => return Ok(None),
+                Ok(answer) => answer,
+            };
+            let Some(rows) = answer.get("data").unwrap_or(&answer).as_array() else {
+                return Ok(None);
+            };
             if page == 0 && takes("page_size") {
                 read_args.insert("page_size".to_owned(), rows.len().into());
             }
@@ -113,13 +128,13 @@ impl ChangeContext<'_> {
             found.extend(rows.iter().filter(|row| is_meant(row)).cloned());
             let total = answer.get("total").and_then(Value::as_u64);
             if rows.is_empty() || total.is_none_or(|total| total <= read as u64) {
-                return Some(found);
+                return Ok(Some(found));
             }
             if !takes("current_page") {
-                return None;
+                return Ok(None);
             }
         }
-        None
+        Ok(None)
     }
 
     pub(super) async fn read_now(
@@ -168,13 +183,15 @@ impl ChangeContext<'_> {
         before: usize,
     ) -> StepOutcome {
         match self.find_named(entry, args).await {
-            Some(named) if named.len() == before => StepOutcome::NotDone,
-            Some(mut named) if named.len() == 1 && before == 0 => StepOutcome::Done(named.pop()),
-            Some(named) => StepOutcome::Unclear(format!(
+            Ok(Some(named)) if named.len() == before => StepOutcome::NotDone,
+            Ok(Some(mut named)) if named.len() == 1 && before == 0 => {
+                StepOutcome::Done(named.pop())
+            }
+            Ok(Some(named)) => StepOutcome::Unclear(format!(
                 "{} resources are named like the one to create, and {before} were when the plan was made",
                 named.len()
             )),
-            None => {
+            Ok(None) | Err(_) => {
                 StepOutcome::Unclear("the list does not tell whether it was created".to_owned())
             }
         }
@@ -225,6 +242,7 @@ impl ChangeContext<'_> {
         let form = PlanForm {
             reads_state: true,
             looks_up_impact: false,
+            is_patch: false,
         };
         let planned = self.dispatcher.plan_call(
             self.principal,

@@ -11,7 +11,7 @@ use super::parse::PlanStep;
 /// Maximum number of references in a plan.
 const MAX_REFERENCES: usize = 500;
 /// Beginning of a reference. `$${` stands for these characters themselves.
-const OPEN: &str = "${";
+pub(super) const OPEN: &str = "${";
 
 /// Values of fields of the answers of steps, by step and path.
 pub(super) type StepValues = BTreeMap<String, BTreeMap<String, Value>>;

@@ -1,4 +1,4 @@
-//! Plans as their callers hold them: a signed token, or a handle of a plan that is kept because its token
+//! Plans as their callers hold them: an encrypted and signed token, or a handle of a plan that is kept because its token
 //! would be long.
 
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub const MAX_TOKEN_BYTES: usize = 2_048;
 const MAX_KEPT_BYTES: usize = 512 << 10;
 /// Beginning of a handle.
 const HANDLE_PREFIX: &str = "plan_";
+/// What the plan in a token is encrypted for.
+const TOKEN_PLACE: &str = "plan token";
 /// Argument that holds a plan.
 const PLAN_ARGUMENT: &str = "plan";
 
@@ -46,7 +48,7 @@ impl PlanStore {
         &self.values
     }
 
-    /// Signs a plan for its caller, and keeps it if the token would be long.
+    /// Encrypts and signs a plan for its caller, because its arguments may hold secrets, and keeps it if the token would be long.
     ///
     /// # Errors
     /// Returns an error if the plan is too large, or the store is unavailable.
@@ -57,10 +59,10 @@ impl PlanStore {
     ) -> Result<String, InputError> {
         let failed = |what: &str| InputError::new(PLAN_ARGUMENT, format!("cannot be kept: {what}"));
         let payload = serde_json::to_vec(plan).map_err(|error| failed(&error.to_string()))?;
-        let token =
-            self.keys
-                .get()
-                .sign(StatePurpose::Plan, &principal.name, b"", &payload, PLAN_TTL);
+        let keys = self.keys.get();
+        let sealed = keys.encrypt(TOKEN_PLACE, &payload);
+        let sealed = sealed.map_err(|_| failed("no random numbers"))?;
+        let token = keys.sign(StatePurpose::Plan, &principal.name, b"", &sealed, PLAN_TTL);
         if token.len() <= MAX_TOKEN_BYTES {
             return Ok(token);
         }
@@ -101,11 +103,11 @@ impl PlanStore {
                 &kept
             }
         };
-        let payload = self
-            .keys
-            .get()
+        let keys = self.keys.get();
+        let sealed = keys
             .verify(StatePurpose::Plan, &principal.name, b"", token)
             .map_err(|_| invalid())?;
+        let payload = keys.decrypt(TOKEN_PLACE, &sealed).map_err(|_| invalid())?;
         let plan: ChangePlan = serde_json::from_slice(&payload).map_err(|_| invalid())?;
         match plan.is_known_form() && plan.caller == *principal.name {
             true => Ok(plan),

@@ -38,6 +38,8 @@ pub struct ChangePreview {
     pub is_untrusted: bool,
     /// Reason why the current state is unknown.
     pub unknown_reason: Option<String>,
+    /// True if its read failed and may succeed later. No plan is built on that.
+    pub may_be_known_later: bool,
     /// What depends on the target, if the write deletes or restricts.
     pub impact: Option<Impact>,
 }

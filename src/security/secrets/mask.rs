@@ -434,6 +434,21 @@ pub fn is_masked(text: &str) -> bool {
     text == MASK || text.contains("***") && text.chars().filter(|c| *c != '*').count() <= 12
 }
 
+/// Finds a masked text in a value, and returns its JSON Pointer.
+pub fn find_masked_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => is_masked(text).then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| find_masked_text(item).map(|rest| format!("/{index}{rest}"))),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, value)| find_masked_text(value).map(|rest| format!("/{name}{rest}"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
 /// Returns `true` if a text holds a text of this server's that stands for a hidden value: the mask
 /// of a secret, or the redaction of a policy.
 fn has_stand_in(text: &str) -> bool {

@@ -22,7 +22,7 @@ use scan::KeyScanner;
 
 pub use clean_json::{CleanField, CleanJson, CleanList};
 pub use delivery::{DeliveryMode, SecretDelivery};
-pub use mask::{is_masked, mask_response, mask_undeclared};
+pub use mask::{find_masked_text, is_masked, mask_response, mask_undeclared};
 pub use names::is_secret_name;
 pub use permissions::{FileProtection, check_permissions, read_protected_file};
 pub use redact::{BLANK, mask_arguments, redact_arguments};

@@ -237,7 +237,7 @@ fn check_workspace_update(args: &JsonMap, findings: &mut Findings) {
     let cleared: Vec<_> = cleared.map(|name| format!("`{name}`")).collect();
     if !cleared.is_empty() {
         let cleared = cleared.join(", ");
-        findings.warn(format!(
+        findings.warn_of_cleared(format!(
             "`defaults` is replaced as a whole: {cleared} not given is cleared"
         ));
     }

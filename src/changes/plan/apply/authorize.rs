@@ -127,6 +127,13 @@ impl PlanRun<'_> {
                     "{now} resources are named like the one to create, and {before} were when the plan was made"
                 ));
             }
+            // The caller could not read it then, so that the plan has shown nothing of it.
+            (StepState::Unknown, _) => {
+                return Some(
+                    "the state could not be read when the plan was made, and can be read now; make the plan again"
+                        .to_owned(),
+                );
+            }
             _ => {
                 return Some(
                     "the state on which the plan builds cannot be read any more".to_owned(),

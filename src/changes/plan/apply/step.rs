@@ -182,12 +182,15 @@ impl PlanRun<'_> {
         match &step.state {
             StepState::Created | StepState::Unknown => Ok(None),
             StepState::Named { count } => match self.context.find_named(entry, args).await {
-                Some(named) if named.len() == *count => Ok(None),
-                Some(named) => Err(format!(
+                Ok(Some(named)) if named.len() == *count => Ok(None),
+                Ok(Some(named)) => Err(format!(
                     "{} resources are named like the one to create, and {count} were when the plan was made",
                     named.len()
                 )),
-                None => Err("the list of what is there cannot be read any more".to_owned()),
+                Ok(None) => Err("the list of what is there cannot be read any more".to_owned()),
+                Err(error) => Err(format!(
+                    "the list of what is there cannot be read now: {error}"
+                )),
             },
             StepState::Read { address, digest } => {
                 if self.touched.contains(address) {
@@ -205,6 +208,7 @@ impl PlanRun<'_> {
                 let form = PlanForm {
                     reads_state: true,
                     looks_up_impact: false,
+                    is_patch: false,
                 };
                 let planned = self.context.dispatcher.plan_call(
                     self.context.principal,
