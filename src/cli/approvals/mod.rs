@@ -365,13 +365,12 @@ fn print_tickets(page: &Value, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Returns the name of the target, or else its path.
+/// Returns what the call is about: its subject, the name of its target, or else its path.
 fn target_text(ticket: &Value) -> String {
     let details = ticket.get("details").unwrap_or(&Value::Null);
-    let text = match &*single_line_field(details, "name") {
-        "" => single_line_field(details, "target").into_owned(),
-        name => name.to_owned(),
-    };
+    let texts = ["subject", "name", "target"].map(|field| single_line_field(details, field));
+    let text = texts.into_iter().find(|text| !text.is_empty());
+    let text = text.unwrap_or_default();
     first_chars(&text, MAX_COLUMN_CHARS).to_owned()
 }
 

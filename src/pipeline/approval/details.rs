@@ -22,6 +22,18 @@ const MAX_VALUE_CHARS: usize = 300;
 const MAX_TEXT_CHARS: usize = 4_000;
 /// Maximum number of users of each kind that depend on the target.
 const MAX_NAMED_USERS: usize = 5;
+/// Maximum number of entries that the subject of a call names of each list.
+const MAX_NAMED_ITEMS: usize = 3;
+/// Fields by which the entries of a list are told apart, the most telling first.
+const IDENTITY_FIELDS: &[&str] = &[
+    "slug",
+    "id",
+    "workspace_id",
+    "user_id",
+    "email",
+    "name",
+    "type",
+];
 /// Maximum number of entries in each other list.
 const MAX_ENTRIES: usize = 20;
 
@@ -39,6 +51,9 @@ pub struct CallDetails {
     pub target: String,
     /// Name of the stored target, if it has one.
     pub name: Option<String>,
+    /// What the call is about, if the end of its path does not name it: the resource, and the entries of the
+    /// lists that it gives.
+    pub subject: Option<String>,
     /// Risk of the operation in a sentence.
     pub risk: String,
     /// Risks of this call by name.
@@ -127,6 +142,7 @@ impl CallDetails {
             method: operation.method().to_string(),
             target: format_text(subject.target),
             name: subject.preview.display_name().map(format_text),
+            subject: describe_subject(subject),
             risk: risk.to_owned(),
             risks: subject
                 .risks
@@ -150,6 +166,59 @@ impl CallDetails {
             message: subject.required.message.as_deref().map(format_message),
         }
     }
+}
+
+/// Describes what a call is about that changes entries of a resource, such as
+/// `openai-production, 4 workspaces: ws-a, ws-b, ws-c, …`. Returns `None` where the path ends in a resource.
+fn describe_subject(subject: &ApprovalSubject<'_>) -> Option<String> {
+    let operation = subject.operation;
+    if operation.path().ends_with('}') {
+        return None;
+    }
+    let args = subject.masked_args;
+    let is_place = |name: &str| operation.placeholders().any(|place| place == name);
+    let ids = operation
+        .placeholders()
+        .filter_map(|name| args.get(name)?.as_str().map(str::to_owned));
+    let mut parts: Vec<String> = match subject.preview.display_name() {
+        Some(name) => vec![name.to_owned()],
+        None => ids.collect(),
+    };
+    let is_creation = operation.effect() == Effect::Create && parts.is_empty();
+    let lists = args
+        .iter()
+        .filter(|(name, _)| !is_creation && !is_place(name))
+        .filter_map(|(name, value)| Some((name, value.as_array()?)));
+    parts.extend(lists.filter_map(|(name, items)| describe_items(name, items)));
+    (!parts.is_empty()).then(|| format_text(&parts.join(", ")))
+}
+
+/// Counts the entries of a list and names the first ones. Returns `None` if they have no identity.
+fn describe_items(name: &str, items: &[Value]) -> Option<String> {
+    let identity = |item: &Value| {
+        let named = || {
+            IDENTITY_FIELDS
+                .iter()
+                .find_map(|field| item.get(*field)?.as_str())
+        };
+        item.as_str().or_else(named).map(str::to_owned)
+    };
+    let mut names: Vec<String> = items
+        .iter()
+        .take(MAX_NAMED_ITEMS)
+        .map_while(identity)
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    if items.len() > names.len() {
+        names.push("…".to_owned());
+    }
+    let names = names.join(", ");
+    Some(match items.len() {
+        1 => format!("{name}: {names}"),
+        count => format!("{count} {name}: {names}"),
+    })
 }
 
 impl RiskLabel {

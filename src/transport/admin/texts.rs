@@ -33,7 +33,7 @@ fn subject(details: &CallDetails) -> Option<&str> {
         let path = details.target.split('?').next()?;
         path.rsplit('/').next().filter(|id| !id.is_empty())
     };
-    let stored = details.name.as_deref();
+    let stored = details.subject.as_deref().or(details.name.as_deref());
     match details.effect.as_str() {
         "create" => stored.or_else(created),
         _ => stored.or_else(id),

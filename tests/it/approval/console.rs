@@ -157,6 +157,28 @@ async fn inbox_lists_the_newest_call_first_and_counts() {
     }
 }
 
+/// What a call of many entries is about is in the inbox and in the list of the shell.
+#[tokio::test]
+async fn call_of_many_entries_names_its_target_and_counts_them() {
+    let admin = AdminFolder::new();
+    let server = serve_with_admin(&admin, &["--approve-writes"]);
+    let args = json!({ "slug": "openai-production", "workspaces": [
+        { "id": "ws-research", "enabled": true }, { "id": "ws-support-bot", "enabled": false }] });
+    wait_for_approval(&server, "bulk-update-integration-workspaces", &args).await;
+    let args = json!({ "prompt_id": "pp-refund-reply", "version": 1 });
+    wait_for_approval(&server, "set-default-prompt-version", &args).await;
+    let browser = Browser::signed_in(&admin, "Dana").await;
+    let inbox = browser.get("/").await;
+    let (_, listed, _) = admin.run_approvals(&["list"]);
+    for subject in [
+        "openai-production, 2 workspaces: ws-research, ws-support-bot",
+        "Refund Reply",
+    ] {
+        assert!(inbox.html.contains(subject), "{subject}: {}", inbox.html);
+        assert!(listed.contains(subject), "{subject}: {listed}");
+    }
+}
+
 #[tokio::test]
 async fn decision_leads_back_to_the_inbox_and_says_what_was_decided() {
     let admin = AdminFolder::new();
