@@ -1,7 +1,7 @@
 //! Reports what a change has changed, and what the upstream ignored.
 
 use portkey_api::catalog::CatalogEntry;
-use portkey_merge_patch::{Change, Diff, DocumentPath};
+use portkey_merge_patch::{Change, Diff, DocumentPath, render_messages};
 use portkey_operation::{FieldUpdate, JsonMap, UpdateRules};
 use serde_json::{Value, json};
 
@@ -145,8 +145,14 @@ pub fn change_to_json(change: &Change) -> Value {
         fields.insert("diff".to_owned(), lines.into());
         return Value::Object(fields);
     }
-    fields.insert("old".to_owned(), change.old.clone().unwrap_or_default());
-    fields.insert("new".to_owned(), change.new.clone().unwrap_or_default());
+    for (name, value) in [("old", &change.old), ("new", &change.new)] {
+        let rendered = value
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(render_messages);
+        let shown = rendered.map(Value::from).or_else(|| value.clone());
+        fields.insert(name.to_owned(), shown.unwrap_or_default());
+    }
     Value::Object(fields)
 }
 

@@ -33,6 +33,7 @@ mod steps;
 mod stored;
 pub mod taint;
 pub mod usages;
+mod version_changes;
 
 use std::{sync::Arc, time::Duration};
 

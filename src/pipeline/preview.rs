@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use portkey_operation::{CallRisk, JsonMap, PendingPreview};
+use portkey_operation::{CallRisk, Effect, JsonMap, PendingPreview};
 use serde_json::Value;
 
 use super::{CallError, CallForm, CallRecord, CallResult, Dispatcher, OperationCall, ToolCall};
@@ -15,11 +15,15 @@ use crate::{
             ApprovalError, ApprovalRecord, ApprovalRequest, ApprovalRequirement, ApprovalResponse,
             ApprovalSubject, Binding,
         },
-        dry_run::{self, ChangePreview},
+        dry_run::{self, ChangePreview, FieldChange},
         state_fields::to_arguments,
+        version_changes::comparable_state,
     },
     security::secrets,
 };
+
+/// Maximum number of differences between two versions that a preview lists.
+const MAX_VERSION_CHANGES: usize = 50;
 
 impl Dispatcher {
     /// Answers a write with the request that it would send and the changes that it would make.
@@ -184,9 +188,27 @@ impl Dispatcher {
             .build_request(secrets::redact_arguments(published, compared))?
             .body;
         let current = preview.current.as_ref();
-        let changes = dry_run::compute_changes(operation, body.as_ref(), shown.as_ref(), current);
+        let comparable = current.map(|current| match operation.effect() {
+            Effect::Update => comparable_state(operation, current),
+            _ => current.clone(),
+        });
+        let changes = dry_run::compute_changes(
+            operation,
+            body.as_ref(),
+            shown.as_ref(),
+            comparable.as_ref(),
+        );
         preview.has_hidden = changes.has_hidden;
         preview.changes = changes.fields;
+        if let Some(current) = &preview.current
+            && !preview.changes.is_empty()
+        {
+            let caller = (principal, request_info);
+            let versions = self.compare_versions(caller, operation, args, current);
+            let diff = Box::pin(versions).await.unwrap_or_default();
+            let differing = diff.changes.iter().map(FieldChange::between_states);
+            preview.changes.extend(differing.take(MAX_VERSION_CHANGES));
+        }
         if form.looks_up_impact() {
             preview.impact =
                 Box::pin(self.look_up_impact(principal, request_info, operation, args)).await;

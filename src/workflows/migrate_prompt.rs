@@ -116,8 +116,9 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
     let stored = new.store(&steps, existing, publishes, &mut writer).await?;
     let publication = Publication::decide(publishes, &stored, &steps, &mut writer).await?;
     Ok(writer.finish(arguments([
-        ("action", stored.action.into()),
+        ("action", publication.action(&stored).into()),
         ("changed", json!(stored.changed)),
+        ("differences", publication.differences()),
         ("prompt_id", stored.prompt_id.into()),
         ("slug", stored.slug),
         ("version", stored.number.into()),

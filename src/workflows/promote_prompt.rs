@@ -127,6 +127,7 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
         true => store_copy(&args, &source, &steps, &mut writer).await?,
         false => StoredVersion {
             action: "unchanged",
+            content: source.content(),
             changed: Vec::new(),
             prompt_id: Some(source.text("id").to_owned()),
             slug: source.value("slug"),
@@ -143,8 +144,9 @@ async fn run(args: JsonMap, steps: Steps) -> Result<Value, CallError> {
         attach_label(&stored, id, &mut writer).await?;
     }
     Ok(writer.finish(arguments([
-        ("action", stored.action.into()),
+        ("action", publication.action(&stored).into()),
         ("changed", json!(stored.changed)),
+        ("differences", publication.differences()),
         (
             "source",
             json!({

@@ -1,5 +1,6 @@
 //! Versions of prompts, as workflows find, compare and store them.
 
+use portkey_merge_patch::{Diff, ListRules};
 use portkey_operation::{InputError, JsonMap};
 use serde_json::{Value, json};
 
@@ -77,6 +78,17 @@ impl PromptVersion {
         arguments(fields)
     }
 
+    /// Returns the differences of other content from this version. Content without a model takes any.
+    pub(super) fn compare(&self, content: &JsonMap) -> Diff {
+        let mut old = self.content();
+        old.retain(|name, _| name != "model" || content.contains_key(name));
+        let mut diff = Diff::between(&old.into(), &content.clone().into(), ListRules::default());
+        let is_empty = |value: &Option<Value>| value.as_ref().is_none_or(is_empty);
+        diff.changes
+            .retain(|change| !(is_empty(&change.old) && is_empty(&change.new)));
+        diff
+    }
+
     /// Returns the names of the fields in which other content differs from this version.
     ///
     /// This version was sanitized and masked when it was read, so the other content is compared in the
@@ -84,13 +96,6 @@ impl PromptVersion {
     /// model takes any.
     pub(super) fn differences(&self, content: &JsonMap, metadata: &JsonMap) -> Vec<&'static str> {
         let given = as_read(join_fields(content, metadata));
-        let is_empty = |value: &Value| match value {
-            Value::Null => true,
-            Value::Object(fields) => fields.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            Value::Number(number) => number.as_f64() == Some(0.0),
-            _ => false,
-        };
         let changed = |name: &&'static str| {
             let new = given.get(*name).cloned().unwrap_or_default();
             if *name == "model" && new.is_null() {
@@ -113,6 +118,17 @@ impl PromptVersion {
             names.push(METADATA_FIELD);
         }
         names
+    }
+}
+
+/// Returns true if a field counts as one that a version does not have.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        _ => false,
     }
 }
 
@@ -180,6 +196,8 @@ pub(super) struct NewVersion {
 pub(super) struct StoredVersion {
     /// `created`, `updated` or `unchanged`.
     pub(super) action: &'static str,
+    /// Its content, as it is read.
+    pub(super) content: JsonMap,
     /// Fields in which it differs from what was there.
     pub(super) changed: Vec<&'static str>,
     pub(super) prompt_id: Option<String>,
@@ -193,6 +211,13 @@ pub(super) struct StoredVersion {
     pub(super) is_live: bool,
     /// Notes for the caller.
     pub(super) notes: Vec<&'static str>,
+}
+
+impl StoredVersion {
+    /// Returns true if the workflow stored it, and did not find it.
+    pub(super) fn is_new(&self) -> bool {
+        self.action != "unchanged"
+    }
 }
 
 impl NewVersion {
@@ -244,6 +269,14 @@ impl NewVersion {
         }
     }
 
+    /// Returns the content in the form in which a read returns it.
+    fn readable_content(&self) -> JsonMap {
+        match as_read(self.content.clone().into()) {
+            Value::Object(content) => content,
+            _ => JsonMap::new(),
+        }
+    }
+
     fn is_raw(&self) -> bool {
         self.content
             .get(RAW_FIELD)
@@ -265,6 +298,7 @@ impl NewVersion {
         let field = |name: &str| made.as_ref().and_then(|made| made.get(name)).cloned();
         Ok(StoredVersion {
             action: "created",
+            content: self.readable_content(),
             changed: Vec::new(),
             prompt_id: field("id").and_then(|id| id.as_str().map(str::to_owned)),
             slug: field("slug").unwrap_or_default(),
@@ -286,6 +320,7 @@ impl NewVersion {
         let changed = latest.differences(&self.content, &self.metadata);
         let mut stored = StoredVersion {
             action: "unchanged",
+            content: self.readable_content(),
             changed,
             slug: latest.value("slug"),
             version_id: latest.value("prompt_version_id"),

@@ -1,5 +1,6 @@
 //! Publishing and labelling of versions that workflows stored.
 
+use portkey_merge_patch::Diff;
 use portkey_operation::InputError;
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use super::{
     prompt_version::{PromptVersion, StoredVersion},
     writer::StepWriter,
 };
-use crate::pipeline::CallError;
+use crate::{changes::change_to_json, pipeline::CallError};
 
 /// Operation that publishes a version.
 pub(super) const PUBLISH_OPERATION: &str = "set-default-prompt-version";
@@ -24,6 +25,8 @@ pub(super) struct Publication {
     pub(super) is_published: bool,
     /// Number of the version that was published before.
     pub(super) replaced: Option<u64>,
+    /// What calls of the prompt get that differs from before.
+    differences: Diff,
     /// Notes for the caller; null if there are none.
     pub(super) note: Value,
 }
@@ -36,11 +39,11 @@ impl Publication {
         steps: &Steps,
         writer: &mut StepWriter<'_>,
     ) -> Result<Self, CallError> {
-        let mut replaced = None;
+        let mut before = None;
         let is_published = match (stored.is_live, &stored.prompt_id) {
             (true, _) => true,
             (false, _) if wanted => {
-                replaced = publish(steps, stored, writer).await?;
+                before = publish(steps, stored, writer).await?;
                 true
             }
             // A version that is there already may have been published before.
@@ -53,14 +56,43 @@ impl Publication {
         if stored.action == "updated" && !is_published {
             notes.push(UNPUBLISHED_NOTE);
         }
+        let differences = match (&before, &stored.content) {
+            (Some(before), content) => before.compare(content),
+            (None, _) => Diff::default(),
+        };
         Ok(Self {
             is_published,
-            replaced,
+            replaced: before.as_ref().and_then(PromptVersion::number),
+            differences,
             note: match notes.is_empty() {
                 true => Value::Null,
                 false => notes.join(" ").into(),
             },
         })
+    }
+}
+
+impl Publication {
+    /// Returns what the workflow did: `published` if it stored nothing, and another version is live now.
+    pub(super) fn action(&self, stored: &StoredVersion) -> &'static str {
+        match (stored.is_new(), self.replaced) {
+            (false, Some(_)) => "published",
+            _ => stored.action,
+        }
+    }
+
+    /// Returns the differences of the published version from the one that it replaces; null if there are
+    /// none.
+    pub(super) fn differences(&self) -> Value {
+        match self.differences.is_empty() {
+            true => Value::Null,
+            false => self
+                .differences
+                .changes
+                .iter()
+                .map(change_to_json)
+                .collect(),
+        }
     }
 }
 
@@ -70,14 +102,14 @@ async fn published_number(steps: &Steps, prompt_id: &str) -> Result<Option<u64>,
     Ok(published.number())
 }
 
-/// Publishes a version, unless it is published. Returns the number of the one that it replaces.
+/// Publishes a version, unless it is published. Returns the one that it replaces.
 async fn publish(
     steps: &Steps,
     stored: &StoredVersion,
     writer: &mut StepWriter<'_>,
-) -> Result<Option<u64>, CallError> {
+) -> Result<Option<PromptVersion>, CallError> {
     let published = match &stored.prompt_id {
-        Some(id) => published_number(steps, id).await?,
+        Some(id) => Some(PromptVersion::read(steps, id, Value::Null).await?),
         None => None,
     };
     let mut args = arguments([("prompt_id", stored.prompt_id.clone().into())]);
@@ -87,11 +119,12 @@ async fn publish(
         return Ok(published);
     }
     let number = stored.number.ok_or_else(unknown_version)?;
-    if published != Some(number) {
+    let is_live = |version: &PromptVersion| version.number() == Some(number);
+    if !published.as_ref().is_some_and(is_live) {
         args.insert("version".to_owned(), number.into());
         writer.write(PUBLISH_OPERATION, args).await?;
     }
-    Ok(published.filter(|before| *before != number))
+    Ok(published.filter(|before| before.number().is_some() && !is_live(before)))
 }
 
 /// Builds the error for a version that was stored and that the lists do not show.

@@ -429,3 +429,104 @@ async fn special_characters_in_change_paths_are_quoted() {
     ]);
     assert_eq!(result["changes"], changes, "{result}");
 }
+
+/// Calls that put another version in use show what it changes for those who use it.
+#[tokio::test]
+async fn versions_are_compared_when_another_one_is_put_in_use() {
+    let server = ServerProcess::http().sandbox().start();
+    let call = async |tool: &str, args: Value| {
+        let (_, answer) = send_request(call_request(&server, tool, args)).await;
+        let result = answer["result"].clone();
+        assert_ne!(result["isError"], true, "{tool}: {answer}");
+        result["structuredContent"].clone()
+    };
+    let dry_run = async |tool: &str, args: Value| {
+        let steps = json!([{ "tool": tool, "arguments": args }]);
+        call("plan-changes", json!({ "steps": steps })).await["steps"][0]["changes"].clone()
+    };
+    let find = |changes: &Value, path: &str| {
+        let mut changes = changes.as_array().unwrap().iter();
+        let found = changes.find(|change| change["path"] == path).cloned();
+        found.unwrap_or_default()
+    };
+    let listed = call("list-prompts", json!({ "workspace_id": "ws-support-bot" })).await;
+    let id = &listed["data"][0]["id"];
+    let messages = |text: &str| {
+        json!([{ "role": "system", "content": format!("Be kind.\nBe {text}.") },
+            { "role": "user", "content": "Hi {{name}}" }])
+        .to_string()
+    };
+    for text in ["short", "long"] {
+        let args =
+            json!({ "prompt_id": id, "patch": true, "string": messages(text), "model": text });
+        call("update-prompt", args).await;
+    }
+    call(
+        "set-default-prompt-version",
+        json!({ "prompt_id": id, "version": 2 }),
+    )
+    .await;
+    let lines = "@@ -1,5 +1,5 @@\n system:\n Be kind.\n-Be short.\n+Be long.\n \n user:\n";
+    let changes = dry_run(
+        "set-default-prompt-version",
+        json!({ "prompt_id": id, "version": 3 }),
+    )
+    .await;
+    assert_eq!(
+        changes[0],
+        json!({ "path": "version", "from": 2, "to": 3 }),
+        "{changes}"
+    );
+    assert_eq!(find(&changes, "string")["diff"], lines, "{changes}");
+    let model = json!({ "path": "model", "from": "short", "to": "long" });
+    assert_eq!(find(&changes, "model"), model, "{changes}");
+    assert_eq!(find(&changes, "name"), Value::Null, "{changes}");
+    let same = dry_run(
+        "set-default-prompt-version",
+        json!({ "prompt_id": id, "version": 2 }),
+    )
+    .await;
+    assert_eq!(same, json!([]));
+
+    // A label moves from the version that has it.
+    let label = json!({ "name": "candidate", "workspace_id": "ws-support-bot" });
+    let label = call("create-label", label).await["id"].clone();
+    let versions = call("list-prompt-versions", json!({ "prompt_id": id })).await;
+    let version_id = |number: u64| {
+        let rows = versions["data"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["prompt_version"] == number);
+        row.unwrap()["id"].clone()
+    };
+    let attach = |number: u64| json!({ "prompt_id": id, "version_id": version_id(number), "label_id": label });
+    let first = dry_run("update-prompt-version", attach(2)).await;
+    assert_eq!(
+        first,
+        json!([{ "path": "label_id", "from": null, "to": label }])
+    );
+    call("update-prompt-version", attach(2)).await;
+    let moved = dry_run("update-prompt-version", attach(3)).await;
+    assert_eq!(find(&moved, "string")["diff"], lines, "{moved}");
+    assert_eq!(dry_run("update-prompt-version", attach(2)).await, json!([]));
+
+    // Partials are texts.
+    let partial = json!({ "name": "Tone", "string": "Be kind", "workspace_id": "ws-support-bot" });
+    let partial = call("create-prompt-partial", partial).await["id"].clone();
+    let update = json!({ "prompt_partial_id": partial, "string": "Be brief" });
+    call("update-prompt-partial", update).await;
+    let publish = json!({ "prompt_partial_id": partial, "version": 2 });
+    let changes = dry_run("set-default-prompt-partial-version", publish).await;
+    assert_eq!(
+        changes,
+        json!([{ "path": "version", "from": 1, "to": 2 },
+        { "path": "string", "from": "Be kind", "to": "Be brief" }])
+    );
+
+    // The answer to a patch shows messages as people read them, too.
+    let patch = json!({ "prompt_id": id, "patch": { "string": messages("brief") } });
+    let changed = call("update-prompt", patch).await;
+    let diff = find(&changed["changed"], "string")["diff"].clone();
+    assert_eq!(
+        diff, "@@ -1,5 +1,5 @@\n system:\n Be kind.\n-Be long.\n+Be brief.\n \n user:\n",
+        "{changed}"
+    );
+}

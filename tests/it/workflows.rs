@@ -115,7 +115,25 @@ async fn version_is_published_and_labelled_in_its_prompt() {
     client.call("update-prompt", change).await.unwrap();
     let promote = json!({ "source_prompt_id": source, "publish": true, "label": "night-shift" });
     let promoted = client.call("promote-prompt", promote).await.unwrap();
-    assert_eq!(promoted["replaced_version"], 1, "{promoted}");
+    assert_eq!(
+        (&promoted["action"], &promoted["replaced_version"]),
+        (&json!("published"), &json!(1)),
+        "{promoted}"
+    );
+    let differences = promoted["differences"].as_array().unwrap();
+    let text = differences.iter().find(|change| change["path"] == "string");
+    let lines = text.unwrap()["diff"].as_str().unwrap();
+    assert!(
+        lines.contains("-system:") && lines.contains("+Hello"),
+        "{promoted}"
+    );
+    let again = json!({ "source_prompt_id": source, "publish": true });
+    let again = client.call("promote-prompt", again).await.unwrap();
+    assert_eq!(
+        (&again["action"], &again["differences"]),
+        (&json!("unchanged"), &Value::Null),
+        "{again}"
+    );
     let live = client
         .call("get-prompt", json!({ "prompt_id": source }))
         .await

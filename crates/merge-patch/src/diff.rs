@@ -8,6 +8,7 @@ use similar::TextDiff;
 use super::{
     JsonObject,
     list_rules::{ListRules, MatchedEntry},
+    messages::render_messages,
     path::{DocumentPath, PathStep},
     size::MAX_DEPTH,
 };
@@ -164,9 +165,21 @@ impl Change {
     }
 }
 
-/// Compares two texts line by line, as a unified difference without a header. Returns `None` for
-/// texts of one line, and for those that are too long to compare.
+/// Compares two texts line by line, as a unified difference without a header. Chat messages in JSON are
+/// compared as they are rendered. Returns `None` for texts of one line, and for those that are too long
+/// to compare.
 pub fn diff_lines(old: &str, new: &str) -> Option<String> {
+    let rendered = [old, new].map(render_messages);
+    if let [old_text, new_text] = &rendered
+        && (old_text.is_some() || new_text.is_some())
+    {
+        let old_text = old_text.as_deref().unwrap_or(old);
+        let new_text = new_text.as_deref().unwrap_or(new);
+        // Messages may differ in what is not rendered, such as the order of their fields.
+        if old_text != new_text {
+            return Some(unified_diff(old_text, new_text));
+        }
+    }
     let is_comparable = |text: &str| text.len() <= MAX_LINE_DIFF_BYTES;
     let has_lines = old.contains('\n') || new.contains('\n');
     if !has_lines || !is_comparable(old) || !is_comparable(new) {

@@ -14,6 +14,7 @@ mod diff;
 pub mod gateway;
 mod list_rules;
 mod merge;
+mod messages;
 mod patch;
 mod path;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use self::{
     diff::{Change, Diff, MAX_CHANGES, diff_lines, unified_diff},
     list_rules::{EntryKey, KeyField, KeyedList, ListRules, MatchedEntry},
     merge::{DELETE_MARKER, merge_patch_between},
+    messages::render_messages,
     patch::{MAX_OPERATIONS, Patch, PatchError},
     path::{DocumentPath, PathStep},
     size::{MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_NODES},

@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    ApiBase, BodyKind, Effect, Hints, JsonMap, Operation, Plan, RiskRule, Stability, UndoSemantics,
-    UpdateRules, UpdateSemantics, is_same_name, preview,
+    ApiBase, BodyKind, Effect, Hints, JsonMap, MovedLabel, Operation, Plan, RiskRule, Stability,
+    UndoSemantics, UpdateRules, UpdateSemantics, is_same_name, preview,
 };
 
 impl Operation {
@@ -174,6 +174,11 @@ impl Operation {
     /// Returns how a call is undone, where it does not follow from the effect.
     pub const fn undo_semantics(&self) -> Option<UndoSemantics> {
         self.undo
+    }
+
+    /// Returns the argument that moves a label from version to version.
+    pub const fn moved_label(&self) -> Option<MovedLabel> {
+        self.moved_label
     }
 
     /// Returns the declared behaviour of an update.

@@ -1,8 +1,9 @@
 //! Builder methods of an operation: everything a declaration says beyond method and path.
 
 use super::{
-    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, CompanionArgument, Effect, MergeFn, Operation,
-    Plan, RiskRule, Stability, UndoSemantics, UpdateRules, UpdateSemantics, preview::PreviewSpec,
+    ApiBase, ArgumentAlias, ArgumentRule, BodyKind, CompanionArgument, Effect, MergeFn, MovedLabel,
+    Operation, Plan, RiskRule, Stability, UndoSemantics, UpdateRules, UpdateSemantics,
+    preview::PreviewSpec,
 };
 
 /// Deviations from the defaults of the HTTP method, and facts about answers. Each is part of the
@@ -229,6 +230,12 @@ impl Operation {
         arguments: &'static [(&'static str, &'static str)],
     ) -> Self {
         self.undo = Some(UndoSemantics::Repeat(arguments));
+        self
+    }
+
+    /// Declares that an argument moves a label to a version, so that the versions can be compared.
+    pub const fn with_moved_label(mut self, label: MovedLabel) -> Self {
+        self.moved_label = Some(label);
         self
     }
 

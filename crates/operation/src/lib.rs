@@ -76,7 +76,7 @@ pub use time::Clock;
 pub use time_range::{RANGE_FORMS, TimeRange};
 pub use unique_json::UniqueJson;
 pub use update_rules::{
-    FieldUpdate, PartialFlag, UndoSemantics, UpdateField, UpdateRules, UpdateSemantics,
+    FieldUpdate, MovedLabel, PartialFlag, UndoSemantics, UpdateField, UpdateRules, UpdateSemantics,
 };
 pub use upstream_request::UpstreamRequest;
 pub use validation::{
@@ -283,6 +283,7 @@ pub struct Operation {
     update: Option<UpdateSemantics>,
     risks: &'static [RiskRule],
     undo: Option<UndoSemantics>,
+    moved_label: Option<MovedLabel>,
     build_schema: schema::SchemaFn,
     #[cfg(debug_assertions)]
     check_deserialize: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -370,6 +371,7 @@ const fn declare<T: OperationInput>(
         update: None,
         risks: &[],
         undo: None,
+        moved_label: None,
         build_schema: T::json_schema,
         #[cfg(debug_assertions)]
         check_deserialize: validation::check_deserialize::<T>,

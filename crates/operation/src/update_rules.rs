@@ -26,6 +26,17 @@ pub enum UndoSemantics {
     Impossible(&'static str),
 }
 
+/// An argument that moves a label to a version, away from the one that has it.
+#[derive(Clone, Copy, Debug)]
+pub struct MovedLabel {
+    /// The argument with the label. The listed versions have it in a field of the same name.
+    pub argument: &'static str,
+    /// The operation that lists the versions.
+    pub list: &'static str,
+    /// The argument that names a version, which is the `id` of a listed one.
+    pub version: &'static str,
+}
+
 /// Rules by which the fields of a resource are updated. A field that is left out keeps its value; every other
 /// deviation is declared.
 #[derive(Clone, Copy, Debug)]

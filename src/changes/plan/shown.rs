@@ -117,6 +117,11 @@ impl ShownStep {
                 .and_then(Value::as_str)
                 .unwrap_or_default();
             let path = if path.is_empty() { "all of it" } else { path };
+            if let Some(differing) = change.get("diff").and_then(Value::as_str) {
+                lines.push(format!("  ~ {path}:"));
+                lines.extend(differing.lines().map(|line| format!("      {line}")));
+                continue;
+            }
             lines.push(match (change.get("from"), change.get("to")) {
                 (Some(from), Some(to)) => format!("  ~ {path}: {from} -> {to}"),
                 (None, Some(to)) => format!("  + {path}: {to}"),

@@ -9,7 +9,7 @@ mod sibling;
 
 use portkey_api::catalog::CatalogEntry;
 use portkey_journal::{Change, ChangeOutcome};
-use portkey_merge_patch::Diff;
+use portkey_merge_patch::{Diff, DocumentPath, PathStep};
 use portkey_operation::{Effect, InputError, JsonMap, UndoSemantics, UpdateRules, UpdateSemantics};
 use serde_json::Value;
 
@@ -391,12 +391,11 @@ pub fn change_diff(change: &Change, catalog: &portkey_api::catalog::Catalog) -> 
     let (Some(detail), Ok(entry)) = (&change.detail, catalog.find(&change.head.operation)) else {
         return Diff::default();
     };
-    let (Some(rules), Some(before), Some(args)) = (
-        entry.operation.update_rules(),
-        &detail.before,
-        &detail.arguments,
-    ) else {
+    let (Some(before), Some(args)) = (&detail.before, &detail.arguments) else {
         return Diff::default();
+    };
+    let Some(rules) = entry.operation.update_rules() else {
+        return repeated_diff(entry, before, args);
     };
     let sent: JsonMap = args
         .clone()
@@ -411,6 +410,53 @@ pub fn change_diff(change: &Change, catalog: &portkey_api::catalog::Catalog) -> 
         is_current: false,
     };
     undo.made_changes().invert()
+}
+
+/// Returns the differences that a call made whose undo repeats it with the values of before.
+fn repeated_diff(entry: &CatalogEntry, before: &Value, args: &JsonMap) -> Diff {
+    let Some(UndoSemantics::Repeat(arguments)) = entry.operation.undo_semantics() else {
+        return Diff::default();
+    };
+    let change = |(argument, field): &(&'static str, &'static str)| portkey_merge_patch::Change {
+        path: DocumentPath::from_iter([PathStep::Field((*argument).to_owned())]),
+        old: resource(before).get(*field).cloned(),
+        new: args.get(*argument).cloned(),
+    };
+    let changes = arguments.iter().map(change);
+    Diff {
+        changes: changes.filter(|change| change.old != change.new).collect(),
+        omitted: 0,
+    }
+}
+
+impl ChangeContext<'_> {
+    /// Returns the differences that a change made, as far as they are known. If it put another version in
+    /// use, that version is read and compared with the one before.
+    pub async fn made_differences(&self, change: &Change) -> Diff {
+        let catalog = self.dispatcher.catalog();
+        let mut diff = change_diff(change, catalog);
+        let (Some(detail), Ok(entry)) = (&change.detail, catalog.find(&change.head.operation))
+        else {
+            return diff;
+        };
+        let operation = entry.operation;
+        let is_repeated = matches!(operation.undo_semantics(), Some(UndoSemantics::Repeat(_)));
+        let is_here =
+            change.upstream.is_some() && change.upstream == self.dispatcher.upstream_of(operation);
+        if let (Some(before), Some(args)) = (&detail.before, &detail.arguments)
+            && is_repeated
+            && is_here
+            && !diff.is_empty()
+        {
+            let caller = (self.principal, self.request_info);
+            let versions = self
+                .dispatcher
+                .compare_versions(caller, operation, args, before);
+            diff.changes
+                .extend(Box::pin(versions).await.unwrap_or_default().changes);
+        }
+        diff
+    }
 }
 
 fn impossible(change: &Change, reason: &str) -> InputError {

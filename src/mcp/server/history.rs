@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use portkey_journal::{Change, ChangeFilter, ChangeOutcome, ChangeScope, Journal, JournalError};
+use portkey_merge_patch::Diff;
 use portkey_operation::{InputError, JsonMap, ValidatedArguments, ValidationOptions};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
-    changes::{CHANGE_ARGUMENT, FORCE_ARGUMENT, UndoCall, change_diff, change_to_json},
+    changes::{CHANGE_ARGUMENT, ChangeContext, FORCE_ARGUMENT, UndoCall, change_to_json},
     mcp::{
         results::annotate,
         surface::{self, HistoryTool},
@@ -81,7 +82,16 @@ impl Server {
                     .dispatcher
                     .redact_change(principal, request_info, &mut change)
                     .await;
-                let result = self.show_change(&change, may_read);
+                let context = ChangeContext {
+                    dispatcher: &self.dispatcher,
+                    principal,
+                    request_info,
+                };
+                let diff = match may_read {
+                    true => context.made_differences(&change).await,
+                    false => Diff::default(),
+                };
+                let result = self.show_change(&change, may_read, &diff);
                 if result.is_untrusted {
                     self.dispatcher.mark_taint(principal, request_info).await;
                 }
@@ -241,7 +251,7 @@ impl Server {
     }
 
     /// Shows a change with its documents. The prior state is shown to callers who may read it.
-    fn show_change(&self, change: &Change, may_read: bool) -> BuiltinResult {
+    fn show_change(&self, change: &Change, may_read: bool, diff: &Diff) -> BuiltinResult {
         let mut shown = self.summarize(change);
         let head = &change.head;
         let is_untrusted = may_read && head.is_untrusted;
@@ -268,7 +278,6 @@ impl Server {
                 );
             }
             if may_read {
-                let diff = change_diff(change, self.dispatcher.catalog());
                 let listed = diff.changes.iter().take(MAX_SHOWN_DIFFERENCES);
                 let listed: Vec<Value> = listed.map(change_to_json).collect();
                 add("changed", Some(listed.into()).filter(|_| !diff.is_empty()));

@@ -25,6 +25,8 @@ const MAX_CHANGES: usize = 40;
 const MAX_VALUE_CHARS: usize = 300;
 /// Maximum length of all changes together, in bytes.
 const MAX_CHANGES_BYTES: usize = 16 << 10;
+/// Maximum number of lines of one change in the text.
+const MAX_LINES: usize = 40;
 /// Maximum number of warnings in the text.
 const MAX_WARNINGS: usize = 10;
 /// Maximum length of a rule's message, or of the list of secrets that a call sets, in characters.
@@ -309,6 +311,25 @@ fn render_change(text: &mut String, change: &FieldChange) {
         &change.path
     };
     _ = write!(text, "\n- `{}`: ", truncate(path));
+    // A text that gets its first line break here is shown as it is.
+    let is_of_lines = |value: &Value| value.as_str().is_some_and(|text| text.contains('\n'));
+    if let Some(lines) = &change.lines
+        && change.from.as_ref().is_some_and(is_of_lines)
+    {
+        text.push_str("these lines change");
+        for line in lines.lines().take(MAX_LINES) {
+            _ = write!(text, "\n  `{}`", truncate(line));
+        }
+        if let Some(more) = lines
+            .lines()
+            .count()
+            .checked_sub(MAX_LINES)
+            .filter(|more| *more > 0)
+        {
+            _ = write!(text, "\n  and {more} more lines");
+        }
+        return;
+    }
     _ = match (&change.from, &change.to) {
         (Some(from), Some(to)) => write!(text, "`{}` becomes `{}`", value(from), value(to)),
         (None, Some(to)) => write!(text, "set to `{}`", value(to)),

@@ -1,6 +1,6 @@
 //! Computes the changes of a request body to the current state, field by field.
 
-use portkey_merge_patch::{ListRules, MatchedEntry, diff_lines};
+use portkey_merge_patch::{Change, ListRules, MatchedEntry, diff_lines, render_messages};
 use portkey_operation::{Effect, FieldUpdate, Operation, UpdateRules, field_path};
 use serde_json::Value;
 
@@ -35,6 +35,16 @@ pub struct FieldChange {
 }
 
 impl FieldChange {
+    /// Describes a difference of two states. Both are as their reader sees them.
+    pub fn between_states(change: &Change) -> Self {
+        Self {
+            path: mask_text(&change.path.to_string()).into_owned(),
+            from: change.old.as_ref().map(shorten),
+            to: change.new.as_ref().map(shorten),
+            lines: change.line_diff().as_deref().map(shorten_lines),
+        }
+    }
+
     /// Serializes the change as `{path, from, to, diff}`, without absent values.
     pub fn to_json(&self) -> Value {
         let path = Some(Value::from(self.path.as_str()));
@@ -128,7 +138,12 @@ pub fn display_name(answer: &Value) -> Option<&str> {
 }
 
 fn shorten(value: &Value) -> Value {
-    truncate(value, MAX_TEXT_CHARS, MAX_LIST_ITEMS)
+    let rendered = value.as_str().and_then(render_messages).map(Value::from);
+    truncate(
+        rendered.as_ref().unwrap_or(value),
+        MAX_TEXT_CHARS,
+        MAX_LIST_ITEMS,
+    )
 }
 
 fn shorten_lines(lines: &str) -> String {

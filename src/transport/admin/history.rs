@@ -11,6 +11,7 @@ use axum::{
 };
 use http::StatusCode;
 use portkey_journal::{Change, ChangeDetail, ChangeFilter, ChangeOutcome, ChangeScope, Journal};
+use portkey_merge_patch::Diff;
 use portkey_operation::JsonMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::principal::Principal,
-    changes::{CHANGE_ARGUMENT, change_diff},
+    changes::{CHANGE_ARGUMENT, ChangeContext, change_diff},
     mcp::server::Server,
     observability::request::RequestInfo,
     pipeline::approval::{DetailChange, escape_untrusted},
@@ -258,7 +259,18 @@ pub(super) async fn show(
         }
         None => {}
     }
-    let (details, more) = differences(history, &change);
+    let diff = match &history.principal {
+        Some(principal) => {
+            let context = ChangeContext {
+                dispatcher,
+                principal,
+                request_info: &RequestInfo::local(),
+            };
+            context.made_differences(&change).await
+        }
+        None => change_diff(&change, dispatcher.catalog()),
+    };
+    let (details, more) = differences(&change, &diff);
     let summary = ChangeSummary::new(history, &change);
     let page = ChangePage {
         frame: Frame::signed_in(&server, signed_in, &summary.sentence, "changes").await,
@@ -401,8 +413,7 @@ fn obstacle(history: &History, change: &Change) -> Option<&'static str> {
 }
 
 /// Returns the differences that a change made, and the number of those that are left out.
-fn differences(history: &History, change: &Change) -> (Vec<DetailChange>, usize) {
-    let diff = change_diff(change, history.server.dispatcher().catalog());
+fn differences(change: &Change, diff: &Diff) -> (Vec<DetailChange>, usize) {
     let detail = change.detail.as_ref();
     let arguments = detail.and_then(|detail| detail.arguments.as_ref());
     if diff.is_empty()

@@ -329,6 +329,20 @@ async fn prompt_version_and_live_version_are_restored() {
     assert_eq!(wrong["string"], "Wrong {{name}}");
     let publish = json!({ "prompt_id": prompt, "version": wrong["prompt_version"] });
     server.answer("set-default-prompt-version", publish).await;
+    let published = server.last_change().await;
+    let shown = server
+        .answer("get-change", json!({ "id": published["id"] }))
+        .await;
+    let changed = shown["changed"].as_array().unwrap();
+    let version =
+        json!({ "path": "version", "old": live["prompt_version"], "new": wrong["prompt_version"] });
+    assert_eq!(changed[0], version, "{shown}");
+    let text = changed.iter().find(|change| change["path"] == "string");
+    let lines = text.unwrap()["diff"].as_str().unwrap();
+    assert!(
+        lines.contains("+Wrong {{name}}") && lines.contains("-system:"),
+        "{shown}"
+    );
     let undone = server.undo_last().await;
     assert_eq!(undone["by"], "set-default-prompt-version", "{undone}");
     let now = server.answer("get-prompt", read("default")).await;

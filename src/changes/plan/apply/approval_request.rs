@@ -163,7 +163,8 @@ impl PlanRun<'_> {
                     .and_then(Value::as_str)
                     .unwrap_or_default();
                 let values = (change.get("from"), change.get("to"));
-                DetailChange::from_values(&format!("{id}: {path}"), values, None)
+                let lines = change.get("diff").and_then(Value::as_str);
+                DetailChange::from_values(&format!("{id}: {path}"), values, lines)
             });
             for change in all.into_iter().chain(own) {
                 match details.changes.len() < MAX_DETAIL_CHANGES {

@@ -9,9 +9,9 @@ use serde_json::Value;
 pub use run::RunPrompt;
 
 use portkey_operation::{
-    ApiBase, ArgumentAlias, CompanionArgument, Effect, Findings, JsonMap, Nullable, Open,
-    Operation, Risk, TextOr, UpdateField, UpdateRules, alias, delete, get, json_text_alias, post,
-    put, risk, spread_alias,
+    ApiBase, ArgumentAlias, CompanionArgument, Effect, Findings, JsonMap, MovedLabel, Nullable,
+    Open, Operation, Risk, TextOr, UpdateField, UpdateRules, alias, delete, get, json_text_alias,
+    post, put, risk, spread_alias,
 };
 
 /// The note on arguments that `run` and `render` take beside the listed ones.
@@ -170,6 +170,11 @@ pub const OPERATIONS: &[Operation] = &[
         UpdateRules::read_by("get-prompt-version")
             .with_fields(&[UpdateField::replaced("label_id").read_as("prompt_version_label_id")]),
     )
+    .with_moved_label(MovedLabel {
+        argument: "label_id",
+        list: "list-prompt-versions",
+        version: "version_id",
+    })
     .with_search_terms(&[
         "tag revision",
         "mark as production",
