@@ -313,14 +313,7 @@ impl ChangeBuilder<'_> {
         removal: &str,
     ) -> Result<Vec<Value>, InputError> {
         let at = format!("{PATCH_ARGUMENT}.{name}");
-        let rules = self.rules.list_rules();
-        let key: Vec<&str> = rules
-            .0
-            .iter()
-            .filter(|list| list.path == name)
-            .flat_map(|list| list.keys)
-            .flat_map(|key| key.0.iter().map(|field| field.name))
-            .collect();
+        let key = self.rules.entry_key(name);
         let key_of = |entry: &Value| -> Option<Vec<Value>> {
             key.iter().map(|field| entry.get(*field).cloned()).collect()
         };

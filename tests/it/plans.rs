@@ -174,6 +174,22 @@ async fn invalid_plan_is_refused_with_the_step() {
             ]),
             error: "and nothing beside it",
         },
+        RefusedCase {
+            steps: json!([
+                { "id": "a", "tool": "delete-config", "arguments": { "slug": "pc-trial-split" } },
+                { "id": "b", "tool": "update-config", "arguments": config("pc-trial-split") },
+            ]),
+            error: "is about a resource that `a` deletes",
+        },
+        RefusedCase {
+            steps: json!([
+                { "id": "a", "tool": "delete-workspace", "arguments": {
+                    "workspace_id": "ws-shared", "name": "Shared", "force_delete": true } },
+                { "id": "b", "tool": "add-workspace-member", "arguments": { "workspace_id": "ws-shared",
+                    "users": [{ "id": "0a5d0000-0000-4000-8000-00000000ada3", "role": "member" }] } },
+            ]),
+            error: "is about a resource that `a` deletes",
+        },
     ];
     for case in cases {
         let error = plan(&client, &case.steps).await.unwrap_err();

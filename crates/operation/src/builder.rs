@@ -2,7 +2,7 @@
 
 use super::{
     ApiBase, ArgumentAlias, ArgumentRule, BodyKind, CompanionArgument, Effect, MergeFn, MovedLabel,
-    Operation, Plan, RiskRule, Stability, UndoSemantics, UpdateRules, UpdateSemantics,
+    Operation, Plan, RiskRule, SentEntry, Stability, UndoSemantics, UpdateRules, UpdateSemantics,
     preview::PreviewSpec,
 };
 
@@ -220,6 +220,22 @@ impl Operation {
     /// Declares how an update behaves, so that a patch can be computed.
     pub const fn with_update(mut self, rules: UpdateRules) -> Self {
         self.update = Some(UpdateSemantics::Fields(rules));
+        self
+    }
+
+    /// Declares that the deletion that undoes the call takes its id from the only entry of a list of arguments.
+    pub const fn with_undo_by_entry(
+        mut self,
+        list: &'static str,
+        field: &'static str,
+        argument: &'static str,
+    ) -> Self {
+        let entry = SentEntry {
+            list,
+            field,
+            argument,
+        };
+        self.undo = Some(UndoSemantics::DeleteEntry(entry));
         self
     }
 

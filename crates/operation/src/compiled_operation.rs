@@ -156,6 +156,11 @@ impl CompiledOperation {
         self.argument_schema.find_meant_field(name)
     }
 
+    /// Returns true if `null` clears what an argument has stored, or if the argument is not known.
+    pub fn takes_null(&self, name: &str) -> bool {
+        self.argument_schema.takes_null(name)
+    }
+
     /// Returns the path of the argument that a name stands for, such as
     /// `configurations.aws_region`. Returns `None` for the names of arguments.
     pub fn resolve_argument_alias(&self, name: &str) -> Option<&'static str> {

@@ -76,7 +76,8 @@ pub use time::Clock;
 pub use time_range::{RANGE_FORMS, TimeRange};
 pub use unique_json::UniqueJson;
 pub use update_rules::{
-    FieldUpdate, MovedLabel, PartialFlag, UndoSemantics, UpdateField, UpdateRules, UpdateSemantics,
+    FieldUpdate, MovedLabel, PartialFlag, SentEntry, UndoSemantics, UpdateField, UpdateRules,
+    UpdateSemantics,
 };
 pub use upstream_request::UpstreamRequest;
 pub use validation::{

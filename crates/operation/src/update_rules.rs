@@ -22,6 +22,8 @@ pub enum UndoSemantics {
     /// The operation is called again with arguments from the state before: name of each argument, and
     /// of the field of the state that has its value.
     Repeat(&'static [(&'static str, &'static str)]),
+    /// What was created is deleted by the id that the only entry of a list was sent with.
+    DeleteEntry(SentEntry),
     /// Nothing undoes the call, for a reason that completes "`rotate-x` cannot be undone: …".
     Impossible(&'static str),
 }
@@ -35,6 +37,17 @@ pub struct MovedLabel {
     pub list: &'static str,
     /// The argument that names a version, which is the `id` of a listed one.
     pub version: &'static str,
+}
+
+/// The entry of a list in the arguments of a creation, and where the deletion takes its id.
+#[derive(Clone, Copy, Debug)]
+pub struct SentEntry {
+    /// Argument of the creation with the list.
+    pub list: &'static str,
+    /// Field of the entry with its id.
+    pub field: &'static str,
+    /// Argument of the deletion.
+    pub argument: &'static str,
 }
 
 /// Rules by which the fields of a resource are updated. A field that is left out keeps its value; every other
@@ -97,6 +110,7 @@ pub struct UpdateField {
     is_json_text: bool,
     item_field: Option<&'static str>,
     read_prefix: &'static str,
+    withdrawal_flag: Option<&'static str>,
 }
 
 impl UpdateField {
@@ -109,6 +123,7 @@ impl UpdateField {
             is_json_text: false,
             item_field: None,
             read_prefix: "",
+            withdrawal_flag: None,
         }
     }
 
@@ -127,6 +142,18 @@ impl UpdateField {
             update: FieldUpdate::MergeEntries(removal),
             ..Self::replaced(name)
         }
+    }
+
+    /// Names the flag that withdraws an entry of a list if it is false.
+    #[must_use]
+    pub const fn withdrawn_by(mut self, flag: &'static str) -> Self {
+        self.withdrawal_flag = Some(flag);
+        self
+    }
+
+    /// Returns the flag that withdraws an entry of a list if it is false.
+    pub const fn withdrawal_flag(&self) -> Option<&'static str> {
+        self.withdrawal_flag
     }
 
     /// Declares a field that cannot be read back.
@@ -304,6 +331,14 @@ impl UpdateRules {
     pub fn field_update(&self, name: &str) -> FieldUpdate {
         let declared = self.fields.iter().find(|field| field.name == name);
         declared.map_or(FieldUpdate::Replace, |field| field.update)
+    }
+
+    /// Returns the names of the fields by which entries of a list are told apart; none if they have no key.
+    pub fn entry_key(&self, list: &str) -> Vec<&'static str> {
+        let lists = self.lists.iter().filter(|rule| rule.path == list);
+        let keys = lists.flat_map(|rule| rule.keys);
+        keys.flat_map(|key| key.0.iter().map(|field| field.name))
+            .collect()
     }
 
     /// Returns the lists whose entries a patch may name by a key.

@@ -124,6 +124,47 @@ impl<'a> ChangeContext<'a> {
         Ok(())
     }
 
+    /// Rejects a step that changes what an earlier step deletes.
+    pub(super) fn check_order(&self, steps: &[PlanStep]) -> Result<(), CallError> {
+        let mut deleted: Vec<(&str, String)> = Vec::new();
+        for step in steps {
+            let entry = self.find_write(step)?;
+            let Some(path) = self.resource_path(entry, step) else {
+                continue;
+            };
+            let operation = entry.operation;
+            let is_create = operation.effect() == Effect::Create;
+            let is_gone = |(_, gone): &&(&str, String)| {
+                let below = path.strip_prefix(gone.as_str());
+                below.is_some_and(|below| below.starts_with('/') || below.is_empty() && !is_create)
+            };
+            if let Some((by, _)) = deleted.iter().find(is_gone) {
+                let what = format!(
+                    "is about a resource that `{by}` deletes; put it before that step, or leave it out"
+                );
+                return Err(InputError::new(format!("steps.{}", step.id), what).into());
+            }
+            // Others delete items of a list that stays.
+            let is_whole = operation.path().ends_with('}');
+            if operation.effect() == Effect::Delete && is_whole {
+                deleted.push((&step.id, path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the path that a step is sent to, unless a part of it is not known yet.
+    fn resource_path(&self, entry: &CatalogEntry, step: &PlanStep) -> Option<String> {
+        let mut path = entry.operation.path().to_owned();
+        for (name, value) in &step.arguments {
+            let text = value.as_str().filter(|text| !text.contains("${"));
+            if let (Some(own), Some(text)) = (self.location_argument(entry, name), text) {
+                path = path.replace(&format!("{{{own}}}"), text);
+            }
+        }
+        (!path.contains('{')).then_some(path)
+    }
+
     /// Returns true if an operation creates a resource of its own. One that acts on another, such as a
     /// rotation, answers the id of one that exists.
     fn creates(&self, entry: &CatalogEntry) -> bool {

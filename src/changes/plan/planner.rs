@@ -52,6 +52,7 @@ impl<'a> ChangeContext<'a> {
         let steps = references::order(with_ids(steps)?)?;
         self.check_references(&steps)?;
         self.check_locations(&steps)?;
+        self.check_order(&steps)?;
         let id = random_bytes::<ID_BYTES>()
             .map_err(|_| InputError::new("", "the system gives no random numbers"))?;
         let (planned, shown, is_untrusted) = self.survey(&steps, &StepValues::new()).await?;

@@ -33,6 +33,20 @@ const IN_WORKSPACE: &[&str] = &[
 /// Deletions of what can contain things that nothing lists.
 const UNSEEN_CONTENT: &[&str] = &["delete-agent-integration", "delete-deployment"];
 
+/// Status of what Portkey keeps after a deletion.
+const ARCHIVED: &str = "archived";
+
+/// What is left of a deleted resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Nothing.
+    Nothing,
+    /// The resource, which Portkey has archived.
+    Archived,
+    /// The resource.
+    Whole,
+}
+
 impl ChangeContext<'_> {
     /// Rejects the deletion of what others use, or have put things into.
     pub(super) async fn check_unused(
@@ -112,15 +126,21 @@ impl ChangeContext<'_> {
         Ok(())
     }
 
-    /// Returns true if the upstream says that what a change deleted is not there.
+    /// Finds out whether what a change deleted is there.
     ///
     /// # Errors
-    /// Returns an error for any other failure of the read, which proves nothing.
-    pub(super) async fn is_gone(&self, change: &Change) -> Result<bool, CallError> {
+    /// Returns an error for any other failure of the read than that it is not there: it proves nothing.
+    pub(super) async fn find_remains(&self, change: &Change) -> Result<Remains, CallError> {
         let status = match self.read_again(change).await {
-            Ok(_) => return Ok(false),
+            Ok(state) => {
+                let status = resource(&state.shown).get("status");
+                return Ok(match status.and_then(Value::as_str) {
+                    Some(ARCHIVED) => Remains::Archived,
+                    _ => Remains::Whole,
+                });
+            }
             Err(CallError::Upstream(operation, refusal)) => match refusal.status.as_u16() {
-                404 => return Ok(true),
+                404 => return Ok(Remains::Nothing),
                 status => match (status, operation.name()) {
                     // These answer 403 for what does not exist. The list proves that the key may
                     // read the kind.
@@ -150,7 +170,7 @@ impl ChangeContext<'_> {
             .read_step(self.principal, self.request_info, names, args)
             .await;
         match listed {
-            Ok(answer) if answer.outcome == OutcomeKind::Answered => Ok(true),
+            Ok(answer) if answer.outcome == OutcomeKind::Answered => Ok(Remains::Nothing),
             Ok(_) | Err(_) => {
                 let what = format!(
                     "nothing was sent, because it is not known that it is gone: the read is refused with \

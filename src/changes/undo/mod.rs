@@ -20,6 +20,7 @@ use crate::pipeline::{
 };
 
 use self::{
+    containers::Remains,
     restore::UpdateUndo,
     sibling::{find_create, find_delete},
 };
@@ -122,9 +123,10 @@ impl<'a> ChangeContext<'a> {
             .into_iter()
             .partition(|(name, _)| !is_change(name));
         let (current, read_args) = self.read_current(entry, &rules, &location).await?;
-        let before = to_arguments(&rules, before);
+        let mut before = to_arguments(&rules, before);
         let now = to_arguments(&rules, &current.shown);
         self.adopt_handles(&[&before, &now], &mut sent).await;
+        restore::add_withdrawn_entries(&rules, &sent, &now, &mut before);
         let undo = UpdateUndo {
             rules: &rules,
             before: Value::Object(before),
@@ -142,6 +144,7 @@ impl<'a> ChangeContext<'a> {
             );
             return Err(impossible(change, &why).into());
         }
+        let mut not_restored = restored.not_restored;
         let mask = |document: &mut Value| self.dispatcher.mask_state(rules.read(), document);
         let request = super::PatchRequest {
             patch: portkey_merge_patch::Patch::Differences(restored.diff),
@@ -149,8 +152,19 @@ impl<'a> ChangeContext<'a> {
             location,
             rules,
         };
-        let computed: ComputedChange =
+        let mut computed: ComputedChange =
             compute::compute(entry.compiled(), &rules, &current, request, &mask)?;
+        let cannot_clear = remove_what_cannot_be_cleared(entry, &mut computed);
+        if !cannot_clear.is_empty() && computed.changes.is_empty() {
+            let why = format!(
+                "{} had no value before, and Portkey takes no `null` there; `{}` can change the value, and \
+                 nothing removes it",
+                list(&cannot_clear),
+                entry.operation.name()
+            );
+            return Err(impossible(change, &why).into());
+        }
+        not_restored.extend(cannot_clear);
         Ok(PreparedUndo {
             call: UndoCall::Patch(Box::new(PreparedChange {
                 entry,
@@ -160,7 +174,7 @@ impl<'a> ChangeContext<'a> {
                 read_args,
                 read_at: std::time::Instant::now(),
             })),
-            not_restored: restored.not_restored,
+            not_restored,
             if_rejected: None,
             notes: Vec::new(),
         })
@@ -209,9 +223,20 @@ impl<'a> ChangeContext<'a> {
         let Some(delete) = find_delete(catalog, entry.operation) else {
             return Err(impossible(change, "no operation takes it back").into());
         };
-        let Some(args) = sibling::delete_arguments(delete, change) else {
-            let why = "the answer did not name the id of what it made";
-            return Err(impossible(change, why).into());
+        let sent_entry = match entry.operation.undo_semantics() {
+            Some(UndoSemantics::DeleteEntry(sent)) => Some(sent),
+            _ => None,
+        };
+        let Some(args) = sibling::delete_arguments(delete, change, sent_entry) else {
+            let why = match sent_entry {
+                Some(sent) => format!(
+                    "it had several `{}`; call `{}` for each",
+                    sent.list,
+                    delete.operation.name()
+                ),
+                None => "the answer did not name the id of what it made".to_owned(),
+            };
+            return Err(impossible(change, &why).into());
         };
         if !force && let Some(read) = dry_run::find_read(catalog, delete.operation) {
             let read_args = dry_run::read_arguments(delete.operation, read, &args);
@@ -259,9 +284,21 @@ impl<'a> ChangeContext<'a> {
             return Err(impossible(change, "no operation makes it again").into());
         };
         let before = prior_state(change)?;
-        if !force && !self.is_gone(change).await? {
-            let why = "it is there: somebody made it again, or the deletion did not take effect";
-            return Err(impossible(change, why).into());
+        if !force {
+            let why = match self.find_remains(change).await? {
+                Remains::Nothing => None,
+                Remains::Archived => Some(format!(
+                    "Portkey has archived it, and no call brings it back; `{}` makes another",
+                    create.operation.name()
+                )),
+                Remains::Whole => Some(
+                    "it is there: somebody made it again, or the deletion did not take effect"
+                        .to_owned(),
+                ),
+            };
+            if let Some(why) = why {
+                return Err(impossible(change, &why).into());
+            }
         }
         let rules = sibling::find_update_rules(catalog, entry.operation);
         let fields = match rules {
@@ -314,6 +351,27 @@ impl<'a> ChangeContext<'a> {
             _ => Err(impossible(change, "nothing reads what it changed").into()),
         }
     }
+}
+
+/// Removes the fields that an update cannot set to `null`, and returns their names.
+fn remove_what_cannot_be_cleared(
+    entry: &CatalogEntry,
+    computed: &mut ComputedChange,
+) -> Vec<String> {
+    let cleared: Vec<String> = computed
+        .changes
+        .iter()
+        .filter(|(name, value)| value.is_null() && !entry.compiled().takes_null(name))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &cleared {
+        computed.changes.shift_remove(name);
+    }
+    computed.diff.changes.retain(|change| {
+        let name = change.path.first_field().unwrap_or_default();
+        !cleared.iter().any(|cleared| cleared == name)
+    });
+    cleared
 }
 
 /// Rejects changes of another upstream: what has the same id there is something else. The upstream of

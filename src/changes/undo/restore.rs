@@ -238,6 +238,51 @@ impl UpdateUndo<'_> {
     }
 }
 
+/// Adds the entries that an update made to the state before it, switched off: no update removes an entry.
+pub(super) fn add_withdrawn_entries(
+    rules: &UpdateRules,
+    sent: &JsonMap,
+    now: &JsonMap,
+    before: &mut JsonMap,
+) {
+    for field in rules.fields() {
+        let Some(flag) = field.withdrawal_flag() else {
+            continue;
+        };
+        let name = field.name();
+        let key = rules.entry_key(name);
+        let key_of = |entry: &Value| -> Option<Vec<Value>> {
+            key.iter().map(|field| entry.get(*field).cloned()).collect()
+        };
+        let keys_in = |state: &JsonMap| -> Vec<Vec<Value>> {
+            let entries = state.get(name).and_then(Value::as_array);
+            entries.into_iter().flatten().filter_map(key_of).collect()
+        };
+        let named = keys_in(sent);
+        let known = keys_in(before);
+        let entries = now.get(name).and_then(Value::as_array);
+        let is_new = |entry: &&Value| {
+            key_of(entry).is_some_and(|key| named.contains(&key) && !known.contains(&key))
+        };
+        let new = entries.into_iter().flatten().filter(is_new);
+        let withdrawn: Vec<Value> = new
+            .filter_map(Value::as_object)
+            .map(|entry| {
+                let mut entry = entry.clone();
+                entry.insert(flag.to_owned(), false.into());
+                entry.into()
+            })
+            .collect();
+        if withdrawn.is_empty() {
+            continue;
+        }
+        match before.get_mut(name) {
+            Some(Value::Array(entries)) => entries.extend(withdrawn),
+            _ => _ = before.insert(name.to_owned(), withdrawn.into()),
+        }
+    }
+}
+
 /// Returns true if a state has what was sent: APIs add fields and defaults, and write some values in
 /// another form. What is hidden counts as the same.
 pub(super) fn contains_sent(state: &Value, sent: &Value) -> bool {

@@ -2,7 +2,7 @@
 
 use portkey_api::catalog::{Catalog, CatalogEntry};
 use portkey_journal::Change;
-use portkey_operation::{Effect, JsonMap, Operation, UpdateRules};
+use portkey_operation::{Effect, JsonMap, Operation, SentEntry, UpdateRules};
 use serde_json::Value;
 
 use super::super::prune::prune;
@@ -65,8 +65,13 @@ fn collection_path(path: &str) -> Option<&str> {
     (last.starts_with('{') && last.ends_with('}')).then_some(collection)
 }
 
-/// Returns the arguments that delete what a change created; `None` if its id is not known.
-pub(super) fn delete_arguments(delete: &CatalogEntry, change: &Change) -> Option<JsonMap> {
+/// Returns the arguments that delete what a change created; `None` if its id is not known. `entry` is the sent entry that
+/// names it, if the answer does not.
+pub(super) fn delete_arguments(
+    delete: &CatalogEntry,
+    change: &Change,
+    entry: Option<SentEntry>,
+) -> Option<JsonMap> {
     let known = delete.compiled().full_schema().get("properties");
     let is_known = |name: &str| known.is_some_and(|known| known.get(name).is_some());
     let mut args: JsonMap = change
@@ -78,6 +83,14 @@ pub(super) fn delete_arguments(delete: &CatalogEntry, change: &Change) -> Option
         .collect();
     // A deletion may want the name repeated.
     let sent = change.detail.as_ref()?.arguments.as_ref()?;
+    if let Some(entry) = entry {
+        let entries = sent.get(entry.list).and_then(Value::as_array)?;
+        let [only] = entries.as_slice() else {
+            return None;
+        };
+        let id = only.get(entry.field)?.as_str()?;
+        args.insert(entry.argument.to_owned(), id.into());
+    }
     for name in required(delete) {
         if let Some(value) = sent.get(name).filter(|value| !has_hidden(value)) {
             args.entry(name).or_insert_with(|| value.clone());

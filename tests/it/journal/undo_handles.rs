@@ -205,3 +205,98 @@ async fn entry_that_no_state_has_is_no_successful_undo() {
         }
     }
 }
+
+#[tokio::test]
+async fn new_entry_is_withdrawn() {
+    let server = HistoryServer::start(&[]);
+    for (tool, args, read, flag) in [
+        (
+            "bulk-update-integration-workspaces",
+            json!({ "slug": "anthropic", "workspaces": [{ "id": "ws-research", "enabled": true }] }),
+            "list-integration-workspaces",
+            "enabled",
+        ),
+        (
+            "bulk-update-output-guardrail-exclusions",
+            json!({ "workspaces": [{ "workspace_id": "ws-shared", "excluded": true }] }),
+            "list-output-guardrail-exclusions",
+            "excluded",
+        ),
+    ] {
+        server.answer(tool, args.clone()).await;
+        let undone = server.undo_last().await;
+        let changed = &undone["changed"][0];
+        assert!(
+            changed["path"].as_str().unwrap().ends_with(flag),
+            "{undone}"
+        );
+        let mut args = args;
+        args.as_object_mut().unwrap().shift_remove("workspaces");
+        let state = server.answer(read, args).await;
+        let entries = state["workspaces"].as_array().unwrap();
+        let names = ["ws-research", SHARED];
+        let is_new = |entry: &&Value| {
+            let id = entry.get("id").or_else(|| entry.get("workspace_id"));
+            names.contains(&id.unwrap().as_str().unwrap())
+        };
+        let entry = entries.iter().find(is_new).unwrap();
+        assert_eq!(entry[flag], false, "{tool}: {state}");
+    }
+}
+
+#[tokio::test]
+async fn new_member_is_removed() {
+    let server = HistoryServer::start(&[]);
+    let members = async || {
+        let args = json!({ "workspace_id": "ws-research" });
+        server.answer("list-workspace-members", args).await["total"].clone()
+    };
+    let users = server.answer("list-users", json!({})).await;
+    let users = users["data"].as_array().unwrap();
+    let outsider = &users.iter().find(|user| user["role"] == "admin").unwrap()["id"];
+    let before = members().await;
+    let args =
+        json!({ "workspace_id": "ws-research", "users": [{ "id": outsider, "role": "member" }] });
+    server.answer("add-workspace-member", args).await;
+    assert_ne!(members().await, before);
+    let undone = server.undo_last().await;
+    assert_eq!(undone["by"], "remove-workspace-member");
+    assert_eq!(members().await, before);
+}
+
+#[tokio::test]
+async fn first_limit_that_nothing_removes_is_told() {
+    let server = HistoryServer::start(&[]);
+    let keys = server.answer("list-all-virtual-keys", json!({})).await;
+    let keys = keys["data"].as_array().unwrap();
+    let key = keys
+        .iter()
+        .find(|key| key["usage_limits"].is_null())
+        .unwrap();
+    let limit = json!({ "type": "cost", "credit_limit": 10 });
+    let args = json!({ "slug": key["slug"], "usage_limits": limit });
+    server.answer("update-virtual-key", args).await;
+    let id = server.last_change().await["id"].clone();
+    let text = server.error("undo-change", json!({ "id": id })).await;
+    assert!(
+        text.contains("`usage_limits` had no value before"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn deletion_that_archives_is_told_as_such() {
+    let server = HistoryServer::start(&[]);
+    let deployments = server.answer("list-deployments", json!({})).await;
+    let deployments = deployments["data"].as_array().unwrap();
+    let other = deployments
+        .iter()
+        .find(|one| one["is_default"] == 0)
+        .unwrap();
+    let args = json!({ "deployment_id": other["id"] });
+    server.answer("delete-deployment", args).await;
+    let id = server.last_change().await["id"].clone();
+    let text = server.error("undo-change", json!({ "id": id })).await;
+    assert!(text.contains("Portkey has archived it"), "{text}");
+    assert!(text.contains("`create-deployment` makes another"), "{text}");
+}

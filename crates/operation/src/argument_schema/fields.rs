@@ -27,6 +27,17 @@ impl ArgumentSchema {
             _ => None,
         }
     }
+
+    /// Returns true if `null` clears a field of an object, or if the field is not known.
+    pub(in super::super) fn takes_null(&self, name: &str) -> bool {
+        match self {
+            Self::Object(object) => {
+                let field = object.fields.iter().find(|field| field.name == name);
+                field.is_none_or(|field| field.null_clears)
+            }
+            _ => true,
+        }
+    }
 }
 
 impl ObjectSchema {

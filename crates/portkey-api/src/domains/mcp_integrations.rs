@@ -117,7 +117,8 @@ pub const OPERATIONS: &[Operation] = &[
                 "capabilities",
                 "`enabled: false` withdraws one",
             )
-            .read_as("data")])
+            .read_as("data")
+            .withdrawn_by("enabled")])
             .with_lists(&[KeyedList::new(
                 "capabilities",
                 &[EntryKey(&[key_field("type"), key_field("name")])],
@@ -199,7 +200,8 @@ pub const OPERATIONS: &[Operation] = &[
                 UpdateField::merged_entries(
                     "workspaces",
                     "`enabled: false` revokes the access of a workspace",
-                ),
+                )
+                .withdrawn_by("enabled"),
                 UpdateField::excluded("override_existing_workspace_access", REPLACES_LISTS),
             ])
             .with_lists(&[KeyedList::new(

@@ -69,7 +69,8 @@ pub const OPERATIONS: &[Operation] = &[
                 "capabilities",
                 "`enabled: false` withdraws one",
             )
-            .read_as("data")])
+            .read_as("data")
+            .withdrawn_by("enabled")])
             .with_lists(&[KeyedList::new(
                 "capabilities",
                 &[EntryKey(&[key_field("type"), key_field("name")])],
@@ -175,7 +176,8 @@ pub const OPERATIONS: &[Operation] = &[
                 "user_access",
                 "`enabled: false` denies a user",
             )
-            .read_as("data")])
+            .read_as("data")
+            .withdrawn_by("enabled")])
             .with_lists(&[KeyedList::new(
                 "user_access",
                 &[EntryKey(&[key_field("user_id")])],

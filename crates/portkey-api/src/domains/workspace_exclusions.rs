@@ -65,7 +65,8 @@ pub const OPERATIONS: &[Operation] = &[
 const INPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
     UpdateRules::read_by("list-input-guardrail-exclusions")
         .with_fields(&[
-            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
+            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back")
+                .withdrawn_by("excluded"),
             UpdateField::excluded("override_existing", REPLACES_LISTS),
         ])
         .with_lists(&[KeyedList::new(
@@ -77,7 +78,8 @@ const INPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
 const OUTPUT_GUARDRAIL_EXCLUSIONS_UPDATE: UpdateRules =
     UpdateRules::read_by("list-output-guardrail-exclusions")
         .with_fields(&[
-            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back"),
+            UpdateField::merged_entries("workspaces", "`excluded: false` puts a workspace back")
+                .withdrawn_by("excluded"),
             UpdateField::excluded("override_existing", REPLACES_LISTS),
         ])
         .with_lists(&[KeyedList::new(

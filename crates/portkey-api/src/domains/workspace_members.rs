@@ -31,6 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
             .if_value("users[].role", &["admin", "manager"]),
         risk(Risk::Privilege, "lets users into the workspace"),
     ])
+    .with_undo_by_entry("users", "id", "user_id")
     .with_argument_aliases(MEMBER_ALIASES)
     .with_search_terms(&[
         "put person in team",

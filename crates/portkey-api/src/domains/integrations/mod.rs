@@ -224,7 +224,8 @@ const INTEGRATION_MODELS_UPDATE: UpdateRules = UpdateRules::read_by("list-integr
     .with_fields(&[UpdateField::merged_entries(
         "models",
         "`bulk-delete-integration-models` removes custom models; `enabled: false` withdraws one",
-    )])
+    )
+    .withdrawn_by("enabled")])
     .with_lists(&[KeyedList::new("models", &[EntryKey(&[key_field("slug")])])])
     .with_addresses(&["models"]);
 
@@ -235,7 +236,8 @@ const INTEGRATION_WORKSPACES_UPDATE: UpdateRules =
             UpdateField::merged_entries(
                 "workspaces",
                 "`enabled: false` revokes the access of a workspace",
-            ),
+            )
+            .withdrawn_by("enabled"),
             UpdateField::merged("global_workspace_access"),
             UpdateField::excluded("override_existing_workspace_access", REPLACES_LISTS),
             UpdateField::write_only("create_default_provider"),
