@@ -196,7 +196,7 @@ pub(super) struct NewVersion {
 pub(super) struct StoredVersion {
     /// `created`, `updated` or `unchanged`.
     pub(super) action: &'static str,
-    /// Its content, as it is read.
+    /// Content of the version, as it is read.
     pub(super) content: JsonMap,
     /// Fields in which it differs from what was there.
     pub(super) changed: Vec<&'static str>,

@@ -25,7 +25,7 @@ pub(super) struct Publication {
     pub(super) is_published: bool,
     /// Number of the version that was published before.
     pub(super) replaced: Option<u64>,
-    /// What calls of the prompt get that differs from before.
+    /// Differences for calls of the prompt.
     differences: Diff,
     /// Notes for the caller; null if there are none.
     pub(super) note: Value,

@@ -12,7 +12,7 @@ use crate::pipeline::CallError;
 /// HTTP statuses with which Portkey answers for a workspace that is not there, or not open to the key.
 const CLOSED: [u16; 2] = [403, 404];
 
-/// What a key sees of the workspace that a call names.
+/// Sight of a key on the workspace that a call names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct WorkspaceSight {
     /// Reason why the answer may be that of another workspace, or of none.
@@ -21,7 +21,7 @@ pub(super) struct WorkspaceSight {
     pub(super) calls: usize,
 }
 
-/// What a workflow does if the key sees several workspaces, and not the one that is named.
+/// Reaction of a workflow to a key that sees several workspaces, and not the one that is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IfAbsent {
     /// Refuses the call.

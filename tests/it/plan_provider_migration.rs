@@ -119,7 +119,7 @@ async fn key_in_the_arguments_is_rejected() {
 struct WrongSource {
     /// True for the virtual key for OpenAI, false for that for Cohere.
     is_openai: bool,
-    /// What says where its key comes from.
+    /// Argument for the source of its key.
     source: Value,
     /// Argument and reason of the error.
     expected: [&'static str; 2],

@@ -175,7 +175,7 @@ async fn own_workspace_is_answered_for() {
     }
 }
 
-/// Where Portkey does not tell which workspaces a key sees, the answer says so.
+/// The answer says so if Portkey does not tell which workspaces a key sees.
 #[tokio::test]
 async fn key_that_may_not_read_workspaces_leaves_a_doubt() {
     let organisation = Organisation::start().await;
@@ -236,7 +236,7 @@ async fn reports_of_a_key_of_a_workspace_name_what_is_beyond_it() {
     }
 }
 
-/// What the key of a workspace cannot see is said for every kind, and a key of the organisation sees everything.
+/// The answer names the limits of a workspace key for every kind, and a key of the organisation sees everything.
 #[tokio::test]
 async fn usages_say_that_other_workspaces_were_not_seen() {
     let organisation = Organisation::start().await;

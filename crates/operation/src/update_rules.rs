@@ -22,7 +22,7 @@ pub enum UndoSemantics {
     /// The operation is called again with arguments from the state before: name of each argument, and
     /// of the field of the state that has its value.
     Repeat(&'static [(&'static str, &'static str)]),
-    /// What was created is deleted by the id that the only entry of a list was sent with.
+    /// The deletion takes its id from the only entry of a list that was sent.
     DeleteEntry(SentEntry),
     /// Nothing undoes the call, for a reason that completes "`rotate-x` cannot be undone: …".
     Impossible(&'static str),

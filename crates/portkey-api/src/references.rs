@@ -48,7 +48,7 @@ pub struct KindRow {
     pub listed_in: Option<&'static str>,
     /// True if the read takes `workspace_id`, too.
     pub is_in_workspace: bool,
-    /// What it serves: references in the resource itself to what loses something without it. The kind is the first
+    /// Resources that it serves: references in the resource itself to what loses something without it. The kind is the first
     /// target of each.
     pub serves: &'static [Reference],
 }

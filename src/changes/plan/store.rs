@@ -23,7 +23,7 @@ pub const MAX_TOKEN_BYTES: usize = 2_048;
 const MAX_KEPT_BYTES: usize = 512 << 10;
 /// Beginning of a handle.
 const HANDLE_PREFIX: &str = "plan_";
-/// What the plan in a token is encrypted for.
+/// Purpose of the key that encrypts the plan in a token.
 const TOKEN_PLACE: &str = "plan token";
 /// Argument that holds a plan.
 const PLAN_ARGUMENT: &str = "plan";

@@ -36,7 +36,7 @@ const UNSEEN_CONTENT: &[&str] = &["delete-agent-integration", "delete-deployment
 /// Status of what Portkey keeps after a deletion.
 const ARCHIVED: &str = "archived";
 
-/// What is left of a deleted resource.
+/// State of a resource after its deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remains {
     /// Nothing.

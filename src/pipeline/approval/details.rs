@@ -51,7 +51,7 @@ pub struct CallDetails {
     pub target: String,
     /// Name of the stored target, if it has one.
     pub name: Option<String>,
-    /// What the call is about, if the end of its path does not name it: the resource, and the entries of the
+    /// Subject of the call, if the end of its path does not name it: the resource, and the entries of the
     /// lists that it gives.
     pub subject: Option<String>,
     /// Risk of the operation in a sentence.

@@ -100,7 +100,7 @@ pub async fn find_usages(
     }
     let mut users = search.direct_users(&findings);
     users.extend(search.users_through(&users, &findings));
-    let served = search.served(&document);
+    let served = search.find_served(&document);
     let mut impact = Impact {
         is_of_served: !query.kind.serves.is_empty(),
         ..Impact::default()
@@ -323,7 +323,7 @@ impl Search<'_> {
     }
 
     /// Returns what the target itself names and serves.
-    fn served(&self, document: &Value) -> Vec<User> {
+    fn find_served(&self, document: &Value) -> Vec<User> {
         let mut users = Vec::new();
         for reference in self.query.kind.serves {
             let Some(kind) = reference.targets.first() else {

@@ -95,7 +95,7 @@ impl From<CallError> for ReadFailure {
 struct Unseen {
     reads: BTreeMap<(&'static str, String), usize>,
     notes: Vec<String>,
-    /// What the key cannot reach whatever it reads.
+    /// Reasons why the key cannot reach everything, whatever it reads.
     beyond: Option<String>,
     facts: Vec<String>,
 }

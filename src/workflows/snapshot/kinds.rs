@@ -134,7 +134,7 @@ const fn entries(
     }
 }
 
-/// What tells the tools, prompts and resources of an MCP server apart, and whether they are on. The rest comes from
+/// Fields that tell the tools, prompts and resources of an MCP server apart, and the switch. The rest comes from
 /// the server.
 const CAPABILITY: &[&str] = &["name", "type", "enabled"];
 const CAPABILITY_KEYS: &[&str] = &["type", "name"];
@@ -501,7 +501,7 @@ pub(crate) static KINDS: &[SnapshotKind] = &[
 /// Settings that a snapshot does not have, although the API tells them.
 #[derive(Debug)]
 pub(super) struct NotCovered {
-    /// What it is, a colon, and why it is left out.
+    /// Name, a colon, and the reason for leaving it out.
     pub(super) what: &'static str,
     /// Operations that read it.
     #[cfg_attr(

@@ -154,7 +154,8 @@ impl RestorePlan {
             let parts = key(row).into_iter().map(|part| without_references(&part));
             names.zip(parts).collect()
         };
-        let (before, current) = (rows(old), rows(now));
+        let before = rows(old);
+        let current = rows(now);
         let find =
             |rows: &[Value], row: &Value| rows.iter().find(|other| key(other) == key(row)).cloned();
         let mut wanted = Vec::new();

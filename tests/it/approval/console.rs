@@ -157,7 +157,7 @@ async fn inbox_lists_the_newest_call_first_and_counts() {
     }
 }
 
-/// What a call of many entries is about is in the inbox and in the list of the shell.
+/// The inbox and the list of the shell name the target of a call with many entries.
 #[tokio::test]
 async fn call_of_many_entries_names_its_target_and_counts_them() {
     let admin = AdminFolder::new();
