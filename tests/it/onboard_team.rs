@@ -190,7 +190,7 @@ async fn existing_team_gets_only_what_differs() {
     );
     assert_eq!(
         plan["steps"][0]["changes"],
-        json!([{ "path": "role", "from": "ws-member", "to": "manager" }]),
+        json!([{ "path": "role", "from": "member", "to": "manager" }]),
         "{plan}"
     );
     assert_eq!(

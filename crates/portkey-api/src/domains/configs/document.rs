@@ -293,9 +293,14 @@ fn find_misspelt(
     fields: &JsonMap,
     findings: &mut Findings,
 ) -> Option<&'static str> {
+    // Numbers and other signs are no typing errors in a word: such names are labels, or name something else.
+    let is_word = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     // The gateway reads camel case, too.
     let is_spelling = |known: &&str| normalize(known).eq(normalize(name));
-    if name.len() > MAX_NAME_CHARS
+    if !is_word
+        || name.len() > MAX_NAME_CHARS
         || known.iter().any(is_spelling)
         || !findings.reserve_comparison()
     {
@@ -483,6 +488,7 @@ mod tests {
             json!({ "strategy": { "mode": "loadbalance" }, "targets": [] }),
             json!({ "strategy": { "mode": "loadbalance", "sticky": { "enabled": true } } }),
             json!({ "retry": { "onStatusCodes": [429], "backoff": 2 }, "cache": { "maxAge": 1 } }),
+            json!({ "provider": "a", "api_key_2": "x", "api.key": "x", "providers[0]": "b" }),
             // The known name is there as well, so that this is another one.
             json!({ "provider": "a", "providers": ["b"] }),
             json!({ "strategy": { "mode": "conditional", "default": "a", "conditions": [
