@@ -648,6 +648,24 @@ async fn broken_json_is_withheld_whatever_its_type_is() {
 }
 
 #[tokio::test]
+async fn write_with_a_broken_answer_may_have_taken_effect() {
+    let upstream = MockUpstream::start_by(|_, _| json_response(r#"{"id":"#)).await;
+    let server = serve_upstream(&upstream).start();
+    let body = json!({ "name": "n" }).to_string();
+    for (method, is_in_doubt) in [(Method::POST, true), (Method::GET, false)] {
+        let answer = match method {
+            Method::GET => get(&server, "/v1/labels").await,
+            _ => send(request_with_body(&server, method, "/v1/labels", &body)).await,
+        };
+        let message = answer.assert_error(502, "upstream_unavailable");
+        let says_doubt = message.contains("It may have taken effect all the same");
+        assert_eq!(says_doubt, is_in_doubt, "{message}");
+        let says_refused = message.contains("was refused with 200");
+        assert_eq!(says_refused, !is_in_doubt, "{message}");
+    }
+}
+
+#[tokio::test]
 async fn id_that_is_part_of_another_address_is_rejected() {
     let upstream = MockUpstream::start(|_| json_response("{}")).await;
     let server = serve_upstream(&upstream).start();

@@ -187,13 +187,21 @@ fn mask_value(value: &mut Value, place: MaskContext, scanner: Option<&KeyScanner
             .iter_mut()
             .for_each(|item| mask_value(item, place, scanner)),
         Value::Object(map) => {
-            let mut has_value = false;
+            // Judged first, because the name of a setting may stand in a field that is masked itself.
+            let is_pair =
+                place.has_pairs && map.contains_key("value") && is_secret_pair(map, place);
             for (name, value) in &mut *map {
-                has_value |= name == "value";
-                mask_field(name, value, place, scanner);
+                match is_pair && is_pair_name(name, value, place) {
+                    true => mask_value(value, place, scanner),
+                    false => mask_field(name, value, place, scanner),
+                }
             }
-            if has_value && place.has_pairs {
-                mask_pair(map, place, scanner);
+            if is_pair {
+                for name in PAIR_VALUES {
+                    map.get_mut(name)
+                        .into_iter()
+                        .for_each(|value| mask_all(value, scanner));
+                }
             }
             if let Some(scanner) = scanner {
                 mask_names(map, |name| scanner.mask(name));
@@ -301,30 +309,33 @@ fn mask_collection(value: &mut Value, place: MaskContext, scanner: Option<&KeySc
     }
 }
 
-/// Masks the value of a setting that is written as an object with its name.
+/// Returns true if an object is a setting with its name and a secret value.
 ///
 /// Elsewhere than among credentials, an object with a name and a value may be anything, such as a
 /// limit that people have named.
-fn mask_pair(map: &mut JsonMap, place: MaskContext, scanner: Option<&KeyScanner<'_>>) {
-    let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else {
-        return;
-    };
-    let is_secret = match names::classify(name, place.strict) {
-        NameKind::Secret | NameKind::SecretCollection | NameKind::AllSecret => true,
-        NameKind::Text => map.get("value").is_some_and(names::is_secret_text),
-        NameKind::NotSecret | NameKind::Labels => false,
-    };
-    let is_id = map
-        .get("value")
-        .is_some_and(|value| place.is_key_id(name, value));
+fn is_secret_pair(map: &JsonMap, place: MaskContext) -> bool {
     let is_setting = place.strict || map.keys().all(|name| is_setting_field(name));
-    if is_secret && is_setting && !is_id {
-        for name in PAIR_VALUES {
-            map.get_mut(name)
-                .into_iter()
-                .for_each(|value| mask_all(value, scanner));
-        }
-    }
+    let value = map.get("value");
+    let mut names = PAIR_NAMES
+        .iter()
+        .filter_map(|name| map.get(*name)?.as_str());
+    is_setting
+        && names.any(|name| {
+            let is_secret = match names::classify(name, place.strict) {
+                NameKind::Secret | NameKind::SecretCollection | NameKind::AllSecret => true,
+                NameKind::Text => value.is_some_and(names::is_secret_text),
+                NameKind::NotSecret | NameKind::Labels => false,
+            };
+            is_secret && !value.is_some_and(|value| place.is_key_id(name, value))
+        })
+}
+
+/// Returns true if a field of a setting holds its telling name.
+fn is_pair_name(field: &str, value: &Value, place: MaskContext) -> bool {
+    PAIR_NAMES.contains(&field)
+        && value
+            .as_str()
+            .is_some_and(|name| !matches!(names::classify(name, place.strict), NameKind::NotSecret))
 }
 
 fn is_setting_field(name: &str) -> bool {

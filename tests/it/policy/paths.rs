@@ -381,6 +381,9 @@ fn path_of_any_matched_tool_is_valid() {
         ("['create-*']", true),
         ("[create-label]", false),
         ("[no-such-tool]", true),
+        // The former takes any further argument.
+        ("[create-prompt-completion, create-label]", false),
+        ("[create-prompt-completion]", true),
     ] {
         let text = format!(
             "version: '1'\nrules: [{{ name: r, match: {{ tools: {tools} }}, cap: {{ usage_limits.credit_limit: 1 }} }}]"

@@ -100,6 +100,17 @@ const MASKING_CASES: &[MaskingCase] = &[
         response: r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
         masked: r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
     },
+    // The name of a setting may stand in a field that is masked itself.
+    MaskingCase {
+        tool: "get-config",
+        response: r#"{"config":{"x":[{"key":"Authorization","value":"v"},{"name":"n","header":"X-Api-Key","value":"v"},{"name":"mode","value":"w"}]}}"#,
+        masked: r##"{"config":{"x":[{"key":"Authorization","value":"#"},{"name":"n","header":"X-Api-Key","value":"#"},{"name":"mode","value":"w"}]}}"##,
+    },
+    MaskingCase {
+        tool: "get-integration",
+        response: r#"{"configurations":{"x":[{"key":"v","value":"w"},{"key":"password","value":"v"}]}}"#,
+        masked: r##"{"configurations":{"x":[{"key":"#","value":"w"},{"key":"password","value":"#"}]}}"##,
+    },
     MaskingCase {
         tool: "list-registry-mcp-servers",
         response: r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,

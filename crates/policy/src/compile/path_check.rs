@@ -127,7 +127,19 @@ impl RulePath {
         entries: impl Fn() -> I,
     ) -> Option<String> {
         let schema = |entry: &'a CatalogEntry| entry.compiled().full_schema();
-        if entries().any(|entry| resolve_path(schema(entry), &self.names, target).is_ok()) {
+        let leads_on =
+            |entry: &&'a CatalogEntry| resolve_path(schema(entry), &self.names, target).is_ok();
+        // Some tools take any further argument, which says nothing about the others.
+        let is_declared = |entry: &&'a CatalogEntry| {
+            let properties = schema(entry).get("properties").and_then(Value::as_object);
+            let first = self.names.first();
+            properties.into_iter().flatten().any(|(name, _)| {
+                first.is_some_and(|first| name == first || is_same_name(name, first))
+            })
+        };
+        if entries().any(|entry| is_declared(&entry) && leads_on(&entry))
+            || entries().all(|entry| leads_on(&entry))
+        {
             return None;
         }
         // The tools in which the path leads furthest give the best suggestions.

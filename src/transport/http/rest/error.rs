@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use portkey_operation::Effect;
 use portkey_policy::DenialStage;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,7 @@ use crate::{
         sanitize::first_chars,
         secrets::{SecretError, mask_text},
     },
-    upstream::SendError,
+    upstream::{RetrySafety, SendError},
 };
 
 /// Header that names the ticket of a request that waits for approval, in both directions.
@@ -186,7 +187,23 @@ impl RestError {
 impl From<&CallError> for RestError {
     fn from(error: &CallError) -> Self {
         use RestErrorCode as Code;
-        let message = error.to_string();
+        let message = match error {
+            CallError::Upstream(operation, refusal)
+                if operation.effect() != Effect::Read && refusal.may_have_taken_effect() =>
+            {
+                let advice = RetrySafety {
+                    writes: true,
+                    ..refusal.call.retry_safety
+                };
+                format!(
+                    "`{}` was answered with {}: {}. {advice}",
+                    operation.name(),
+                    refusal.status.as_u16(),
+                    refusal.message,
+                )
+            }
+            error => error.to_string(),
+        };
         let (status, code) = match error {
             CallError::UnknownTool(_) => (StatusCode::NOT_FOUND, Code::NoSuchOperation),
             CallError::AccessDenied(_) => (StatusCode::FORBIDDEN, Code::NotPermitted),
